@@ -1,0 +1,148 @@
+"""What ``/status`` says: its shape and its closed sets of states. Plain values; whoever owns a fact fills it in."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class DaemonState(StrEnum):
+    """The daemon as a whole; the worst of its parts."""
+
+    STARTING = "starting"
+    OK = "ok"
+    DEGRADED = "degraded"
+    """It serves, but something below is not well: look at ``store``, ``spool``, ``sources`` and ``etl``."""
+    STOPPING = "stopping"
+
+
+class SourceState(StrEnum):
+    """One upstream stream."""
+
+    STARTING = "starting"
+    """No answer yet since the process started."""
+    CATCHING_UP = "catching_up"
+    """Reading history; ``lag_s`` shrinks."""
+    LIVE = "live"
+    """At the edge; waiting for the next hour is live, too."""
+    WAITING = "waiting"
+    """Held back by ourselves: the spool is full or the engine is down."""
+    DEGRADED = "degraded"
+    """Upstream fails; trying again with back-off."""
+    STALLED = "stalled"
+    """No progress for longer than ``freshness.stalled_after_s``."""
+    REFUSED = "refused"
+    """Stopped after repeated refusals; a person must act, then reload."""
+    OFF = "off"
+    """Switched off by configuration or for want of credentials."""
+
+
+class StoreState(StrEnum):
+    """The engine."""
+
+    OK = "ok"
+    UNAVAILABLE = "unavailable"
+
+
+class SpoolState(StrEnum):
+    """The spool folder."""
+
+    OK = "ok"
+    BACKLOGGED = "backlogged"
+    """Pages wait longer than they should: the engine is slow or down."""
+    FULL = "full"
+    """No room for another page; harvesting waits."""
+
+
+class EtlState(StrEnum):
+    """One ETL step for one source."""
+
+    OK = "ok"
+    BEHIND = "behind"
+    """Committed batches wait for this step."""
+    FAILING = "failing"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigStatus:
+    """Which configuration is in force; ``loaded_at`` RFC 3339."""
+
+    generation: int
+    loaded_at: str
+    last_reload_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """The engine and how it is."""
+
+    engine: str
+    version: str
+    state: StoreState
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """What waits on disk: ``pages`` and ``bytes`` not yet retired; ``oldest_age_s`` null when nothing waits."""
+
+    pages: int
+    bytes: int
+    bytes_max: int
+    oldest_age_s: float | None
+    state: SpoolState
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One source. ``cursor``: the next id to ask. ``lag_s``: now minus the end of the newest committed hour."""
+
+    name: str
+    kind: str
+    realm: str
+    state: SourceState
+    cursor: str | None
+    lag_s: float | None
+    last_ingest_time: str | None
+    avg_req_per_sec: float
+    stalled_since: str | None
+    errors: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """One league's share of a source: rows stored since start, newest hour committed."""
+
+    source: str
+    realm: str
+    league: str
+    stored: bool
+    rows: int
+    newest_hour: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EtlStatus:
+    """One step for one source: the last batch done, how many wait."""
+
+    step: str
+    source: str
+    state: EtlState
+    watermark: int
+    behind: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """All of ``/status``. ``uptime_s`` seconds; every time RFC 3339 UTC."""
+
+    state: DaemonState
+    version: str
+    uptime_s: float
+    config: ConfigStatus
+    store: StoreStatus
+    spool: SpoolStatus
+    sources: list[SourceStatus] = field(default_factory=list)
+    lanes: list[LaneStatus] = field(default_factory=list)
+    etl: list[EtlStatus] = field(default_factory=list)
