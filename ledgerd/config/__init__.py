@@ -1,0 +1,29 @@
+"""The configuration: its model, and (in ``load``) how a file, the environment and secrets become one."""
+
+from ledgerd.config.model import (
+    ClickHouse,
+    Config,
+    Daemon,
+    Freshness,
+    Http,
+    Log,
+    Realm,
+    Retention,
+    Roles,
+    Section,
+    Spool,
+    Throttle,
+    Upstream,
+    changes,
+    dotted,
+    needs_restart,
+    restart_needed,
+    user_agent,
+)
+from ledgerd.config.rules import Secret, is_loopback, parse_from
+
+__all__ = [
+    "ClickHouse", "Config", "Daemon", "Freshness", "Http", "Log", "Realm", "Retention", "Roles", "Secret", "Section",
+    "Spool", "Throttle", "Upstream", "changes", "dotted", "is_loopback", "needs_restart", "parse_from",
+    "restart_needed", "user_agent",
+]  # fmt: skip
