@@ -1,0 +1,1 @@
+"""Pages frozen on disk, and their way into bronze: freeze, seal, insert, commit, retire."""
