@@ -1,0 +1,1 @@
+"""The database port, the engines behind it, migrations and named queries."""

@@ -1,0 +1,87 @@
+-- Queries the program asks by name, one block each.
+
+-- name: is_committed
+-- Whether a batch has its commit row.
+SELECT count()
+FROM bronze_ingest_checkpoints
+WHERE source = {source:String} AND seq = {seq:UInt64} AND batch_id = {batch:String};
+
+-- name: last_checkpoint
+-- Where a source stood at its last commit: the fallback when the spool is lost.
+SELECT seq, next_cursor
+FROM bronze_ingest_checkpoints
+WHERE source = {source:String}
+ORDER BY seq DESC
+LIMIT 1;
+
+-- name: exchange_rows_of_batch
+-- Rows of an exchange batch in bronze and, market by market, in quarantine, by page. {first} and {end} are the hours of
+-- the batch in unix seconds.
+SELECT page_seq, sum(n)
+FROM
+(
+    SELECT page_seq, count() AS n
+    FROM bronze_exchange_events
+    WHERE realm = {realm:String} AND batch_id = {batch:String}
+        AND hour >= toDateTime({first:UInt32}, 'UTC') AND hour < toDateTime({end:UInt32}, 'UTC')
+    GROUP BY page_seq
+    UNION ALL
+    SELECT page_seq, count()
+    FROM bronze_quarantine
+    WHERE source = {source:String} AND batch_id = {batch:String} AND reason != {mismatch:String}
+    GROUP BY page_seq
+)
+GROUP BY page_seq;
+
+-- name: ledger_newest
+-- The newest row of each currency within 7 days of its league's newest hour, of the leagues of {realm} with rows since
+-- {since}. Columns after the league are ledger/snapshot.py's Price without its names.
+WITH newest AS
+(
+    SELECT league, max(hour) AS newest_hour
+    FROM gold_currency_snapshot
+    WHERE realm = {realm:String} AND hour >= toDateTime({since:UInt32}, 'UTC')
+    GROUP BY league
+)
+SELECT
+    g.league, g.currency, toUnixTimestamp(g.hour) AS hour_s,
+    g.chaos_value, g.divine_value, g.open_24h, g.high_24h, g.low_24h,
+    g.units, g.units_24h, g.value_traded_24h, g.change_1h, g.change_24h, g.change_7d, g.volatility_24h,
+    g.spread, g.markets, g.confidence, g.low_sample, g.hours_24h, g.hours_7d, g.batch_id
+FROM gold_currency_snapshot AS g
+INNER JOIN newest AS n ON n.league = g.league
+WHERE g.realm = {realm:String}
+    AND g.hour >= toDateTime(greatest(toInt64({since:UInt32}) - 604800, 0), 'UTC')
+    AND g.hour > n.newest_hour - INTERVAL 7 DAY
+ORDER BY g.league, g.currency, g.hour DESC, g.retrieved_at DESC, g.batch_id DESC
+LIMIT 1 BY g.league, g.currency;
+
+-- name: ledger_history
+-- One currency's prices in a league from {from_s} up to {to_s} (unix seconds), by spans of {step_s} seconds; the last
+-- hour of a span closes it.
+SELECT
+    intDiv(hour_s, {step_s:UInt32}) * {step_s:UInt32} AS begin_s,
+    max(hour_s) + 3600 AS as_of_s,
+    argMax(tuple(chaos_value), hour_s).1 AS chaos,
+    argMax(tuple(divine_value), hour_s).1 AS divine,
+    argMin(tuple(chaos_value), hour_s).1 AS open,
+    max(chaos_value) AS high,
+    min(chaos_value) AS low,
+    sum(hour_units) AS units,
+    argMax(hour_confidence, hour_s) AS confidence,
+    argMax(is_low_sample, hour_s) AS low_sample,
+    count() AS hours
+FROM
+(
+    SELECT
+        toUnixTimestamp(hour) AS hour_s, chaos_value, divine_value,
+        units AS hour_units, confidence AS hour_confidence, low_sample AS is_low_sample
+    FROM gold_currency_snapshot
+    WHERE realm = {realm:String} AND league = {league:String} AND currency = {currency:String}
+        AND hour >= toDateTime({from_s:UInt32}, 'UTC') AND hour < toDateTime({to_s:UInt32}, 'UTC')
+    ORDER BY hour, retrieved_at DESC, batch_id DESC
+    LIMIT 1 BY hour
+)
+GROUP BY begin_s
+ORDER BY begin_s
+LIMIT 2001;
