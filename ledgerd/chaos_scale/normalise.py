@@ -1,0 +1,369 @@
+"""One hour of currency-exchange markets in, one value and one confidence per currency out.
+
+The method is best-first pricing. It starts from the Divine Orb; of the currencies that touch something priced, the
+deepest is priced next, from all its markets with what is priced already; so thin markets never move deep ones. The
+reasons, the alternatives tried and their figures are in docs/chaos-scale.md. Everything is a natural logarithm until
+the last step; values inside are relative to the anchor (Divine Orb, else Chaos Orb).
+"""
+
+import bisect
+import heapq
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+LOW_SAMPLE_UNITS = 10  # fewer units than this, or less value than the next line, is a low sample
+LOW_SAMPLE_DIVINES = 5.0
+CONFIDENCE_TOLERANCE = 0.12  # confidence is the probability of being this near; measured in docs/chaos-scale.md
+
+_SIGNIFICANT_DIGITS = 6  # below what the platform's exp and log can disagree on
+_ROUNDS = 2  # the second orders by values instead of by units; a third changes nothing
+_EVIDENCE_MAX = 10  # per currency, the deepest first: bounds the work on a hostile graph
+_VWAP_SHARE = 0.85  # of the market's rate; the rest is the middle of its range
+# What a market may be off by: mostly a Student-t (4 degrees) whose scale falls with the value and the units traded;
+# sometimes anything, and the more often the fewer units or the less value it traded. Things sell dear where one of
+# the other side buys many, so the two sides lean differently. Fitted; see docs/chaos-scale.md.
+_SCALE_FLOOR = 0.01
+_SCALE_DEPTH, _SCALE_RANGE, _DEPTH_POWER = 0.05, 0.305, 0.39  # at one divine traded; per e-fold of range; of depth
+_SCALE_UNITS, _UNITS_POWER = 0.16, 0.52
+_ASTRAY_DEPTH, _ASTRAY_DEPTH_POWER = 0.037, 0.27  # odds of a market gone astray
+_ASTRAY_UNITS, _ASTRAY_UNITS_POWER = 3.05, 1.09
+_ASTRAY_SCALE = 1.08  # e-folds, of a Laplace
+_CHEAP_LEAN, _CHEAP_UP = 0.18, 0.78  # scales by which the many-for-one side reads dear; share of strays that do
+_DEAR_LEAN, _DEAR_UP = -0.40, 0.68
+_GRID = (0.0, *(0.004 * 1.5**n for n in range(18)))  # distances at which a density is sampled, e-folds
+_CHAOS_PER_DIVINE = 100.0  # yardstick of depth only, where no divine traded
+_RANGE_UNKNOWN = 1.0  # taken for a market with volume but no ratio
+_DEPTH_LOG_MIN, _DEPTH_LOG_MAX = -6.0, 25.0
+_VALUE_LOG_MAX = 230.0  # beyond 1e100 either way there is no price
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One market of one hour as the exchange reports it: units traded, units on offer, ratios as integer pairs."""
+
+    a: str
+    b: str
+    volume_a: int
+    volume_b: int
+    lowest_stock_a: int
+    lowest_stock_b: int
+    highest_stock_a: int
+    highest_stock_b: int
+    lowest_ratio_a: int
+    lowest_ratio_b: int
+    highest_ratio_a: int
+    highest_ratio_b: int
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """One currency of one hour. A value is None where no chain of traded markets leads to that orb."""
+
+    currency: str
+    chaos_value: float | None
+    divine_value: float | None
+    units: int  # traded in the hour over all its markets
+    value_traded: float | None  # units × chaos_value
+    markets: int  # that traded
+    spread: float  # highest rate / lowest rate - 1, averaged over its markets by depth
+    confidence: float  # probability that chaos_value (else divine_value) is within 12 % of the truth
+    low_sample: bool  # under 10 units, under 5 divines of value, or no value
+
+
+@dataclass(frozen=True, slots=True)
+class _Market:
+    a: str
+    b: str
+    units_a: int
+    units_b: int
+    log_rate_min: float | None  # of b per a
+    log_rate_max: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """A market seen from one of its currencies: value = value of `other` + log_rate."""
+
+    other: str
+    log_rate: float
+    log_range: float
+    log_units_own: float
+    log_units_other: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A priced currency, relative to its anchor."""
+
+    anchor: str
+    log_value: float
+    variance: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """What one market with an already priced currency says: where, how finely, and the odds that it is astray."""
+
+    log_value: float
+    scale: float
+    astray: float  # probability
+    astray_up: float  # of those, the share that reads too dear
+
+    def density(self, log_value: float) -> float:
+        """Of `log_value` being right, given this market."""
+        off = self.log_value - log_value
+        near = 0.375 / self.scale * math.pow(1.0 + (off / self.scale) ** 2 / 4.0, -2.5)
+        side = self.astray_up if off > 0.0 else 1.0 - self.astray_up
+        return (1.0 - self.astray) * near + self.astray * side * math.exp(-abs(off) / _ASTRAY_SCALE) / _ASTRAY_SCALE
+
+
+def normalise(ticks: Sequence[Tick], *, chaos: frozenset[str], divine: frozenset[str]) -> list[Norm]:
+    """Price every currency that traded in one league's hour; sorted by currency, the same for any order of `ticks`.
+
+    `chaos` and `divine` are the ids that mean the orb (metadata id, trade tag); where several occur in one hour they
+    are one currency, named by the first in sort order. A market counts if both volumes are positive and its currencies
+    differ; a currency without such a market gets no row. Identical ticks count once; different ticks of one pair are
+    added up.
+    """
+    anchors = (_present(ticks, divine), _present(ticks, chaos))
+    markets = _markets(ticks, dict.fromkeys(divine, anchors[0]) | dict.fromkeys(chaos, anchors[1]))
+    sides = _sides(markets)
+    levels: dict[str, _Level] = {}
+    for _ in range(_ROUNDS):
+        levels = _price_all(sides, [anchor for anchor in anchors if anchor in sides], anchors[1], levels)
+    units = _units(sides, markets)
+    return [_norm(currency, sides[currency], levels, anchors, units[currency]) for currency in sorted(sides)]
+
+
+def _present(ticks: Iterable[Tick], ids: frozenset[str]) -> str:
+    """The id that stands for an orb this hour: the first in sort order that occurs, "" if none does."""
+    return min((id_ for tick in ticks for id_ in (tick.a, tick.b) if id_ in ids), default="")
+
+
+def _markets(ticks: Iterable[Tick], fold: Mapping[str, str]) -> list[_Market]:
+    """The markets that traded, one per pair, pairs in sort order."""
+    by_pair: dict[tuple[str, str], _Market] = {}
+    for tick in set(ticks):
+        market = _market(tick, fold)
+        if market is not None:
+            pair = (market.a, market.b)
+            by_pair[pair] = _merged(by_pair[pair], market) if pair in by_pair else market
+    return [by_pair[pair] for pair in sorted(by_pair)]
+
+
+def _market(tick: Tick, fold: Mapping[str, str]) -> _Market | None:
+    """None for a market that traded nothing, or a currency against itself."""
+    a, b = fold.get(tick.a, tick.a), fold.get(tick.b, tick.b)
+    if a == b or tick.volume_a <= 0 or tick.volume_b <= 0:
+        return None
+    ends = ((tick.lowest_ratio_a, tick.lowest_ratio_b), (tick.highest_ratio_a, tick.highest_ratio_b))
+    rates = sorted(
+        (math.log(of_b) - math.log(of_a)) * (1 if a < b else -1) for of_a, of_b in ends if of_a > 0 and of_b > 0
+    )
+    low, high = (rates[0], rates[-1]) if rates else (None, None)
+    if a < b:
+        return _Market(a, b, tick.volume_a, tick.volume_b, low, high)
+    return _Market(b, a, tick.volume_b, tick.volume_a, low, high)
+
+
+def _merged(one: _Market, two: _Market) -> _Market:
+    """Two reports of one pair: volumes add up, the range spans both."""
+    lows = [low for low in (one.log_rate_min, two.log_rate_min) if low is not None]
+    highs = [high for high in (one.log_rate_max, two.log_rate_max) if high is not None]
+    units_a, units_b = one.units_a + two.units_a, one.units_b + two.units_b
+    return _Market(one.a, one.b, units_a, units_b, min(lows, default=None), max(highs, default=None))
+
+
+def _sides(markets: Iterable[_Market]) -> dict[str, list[_Side]]:
+    """Every market from both of its currencies."""
+    sides: dict[str, list[_Side]] = {}
+    for market in markets:
+        log_a, log_b = math.log(market.units_a), math.log(market.units_b)
+        log_rate, log_range = _rate(log_b - log_a, market.log_rate_min, market.log_rate_max)
+        sides.setdefault(market.a, []).append(_Side(market.b, log_rate, log_range, log_a, log_b))
+        sides.setdefault(market.b, []).append(_Side(market.a, -log_rate, log_range, log_b, log_a))
+    return sides
+
+
+def _rate(vwap: float, low: float | None, high: float | None) -> tuple[float, float]:
+    """Rate and range of a market, logarithms; a volume-weighted rate outside the reported range widens the range."""
+    if low is None or high is None:
+        return vwap, _RANGE_UNKNOWN
+    low, high = min(low, vwap), max(high, vwap)
+    return _VWAP_SHARE * vwap + (1 - _VWAP_SHARE) * (low + high) / 2, high - low
+
+
+def _price_all(
+    sides: Mapping[str, list[_Side]], anchors: Sequence[str], chaos: str, before: Mapping[str, _Level]
+) -> dict[str, _Level]:
+    """One round: from each anchor in turn that is not reached yet, everything reachable, deepest first."""
+    depths = {currency: _depth(currency, sides[currency], before) for currency in sides}
+    levels: dict[str, _Level] = {}
+    for anchor in anchors:
+        if anchor not in levels:
+            levels[anchor] = _Level(anchor, 0.0, 0.0, 1.0)
+            _price_from(anchor, sides, depths, math.log(_CHAOS_PER_DIVINE) if anchor == chaos else 0.0, levels)
+    return levels
+
+
+def _price_from(
+    anchor: str,
+    sides: Mapping[str, list[_Side]],
+    depths: Mapping[str, float],
+    log_divine: float,
+    levels: dict[str, _Level],
+) -> None:
+    """Best-first search over the markets; adds to `levels`. `log_divine` turns the anchor's unit into divines."""
+    seen = {anchor}
+    frontier: list[tuple[float, str]] = []
+    currency = anchor
+    while True:
+        for side in sides[currency]:
+            if side.other not in seen:
+                seen.add(side.other)
+                heapq.heappush(frontier, (-depths[side.other], side.other))
+        if not frontier:
+            return
+        currency = heapq.heappop(frontier)[1]
+        levels[currency] = _level(anchor, _evidence_of(sides[currency], levels, log_divine))
+
+
+def _depth(currency: str, sides: Iterable[_Side], levels: Mapping[str, _Level]) -> float:
+    """How well traded a currency is, its largest market left out, so that no single market can lift it up the order."""
+    own = levels.get(currency)
+    depths = []
+    for side in sides:
+        other = levels.get(side.other)
+        log_own = side.log_units_own + (own.log_value if own else 0.0)
+        log_other = side.log_units_other + (other.log_value if other else 0.0)
+        depths.append(math.exp(min(max(min(log_own, log_other), -30.0), 60.0)))
+    return math.fsum(sorted(depths)[:-1])
+
+
+def _evidence_of(sides: Iterable[_Side], levels: Mapping[str, _Level], log_divine: float) -> list[_Evidence]:
+    """The deepest markets with what is priced already.
+
+    Depth is the value traded as the other side counts it, but never more than this side's units come to at the lower
+    median of all its markets: a rate a thousand times too high buys no weight.
+    """
+    priced = [(side, levels[side.other]) for side in sides if side.other in levels]
+    typical = statistics.median_low([other.log_value + side.log_rate for side, other in priced])
+    ranked = []
+    for side, other in priced:
+        log_depth = min(side.log_units_other + other.log_value, side.log_units_own + typical) - log_divine
+        ranked.append((-log_depth, side.other, _evidence(side, other, log_depth)))
+    return [evidence for _, _, evidence in sorted(ranked, key=lambda one: one[:2])[:_EVIDENCE_MAX]]
+
+
+def _evidence(side: _Side, other: _Level, log_depth: float) -> _Evidence:
+    """The model of what a market may be off by."""
+    log_depth = min(max(log_depth, _DEPTH_LOG_MIN), _DEPTH_LOG_MAX)
+    log_units = min(side.log_units_own, side.log_units_other)
+    by_depth = (_SCALE_DEPTH**2 + (_SCALE_RANGE * side.log_range) ** 2) * math.exp(-_DEPTH_POWER * log_depth)
+    by_units = _SCALE_UNITS**2 * math.exp(-_UNITS_POWER * log_units)
+    odds = _ASTRAY_DEPTH * math.exp(-_ASTRAY_DEPTH_POWER * log_depth)
+    odds += _ASTRAY_UNITS * math.exp(-_ASTRAY_UNITS_POWER * log_units)
+    scale = math.sqrt(_SCALE_FLOOR**2 + by_depth + by_units + other.variance)
+    lean, up = (_CHEAP_LEAN, _CHEAP_UP) if side.log_units_own >= side.log_units_other else (_DEAR_LEAN, _DEAR_UP)
+    return _Evidence(other.log_value + side.log_rate - lean * scale, scale, odds / (1.0 + odds), up)
+
+
+def _level(anchor: str, markets: Sequence[_Evidence]) -> _Level:
+    """The posterior over a currency's value: its median, the square of half its central 68 %, the mass near it."""
+    places, masses = _posterior(markets)
+    value = _quantile(places, masses, 0.5)
+    sd = (_quantile(places, masses, 0.84) - _quantile(places, masses, 0.16)) / 2.0
+    near = math.log1p(CONFIDENCE_TOLERANCE)
+    return _Level(
+        anchor, value, sd * sd, _mass_below(places, masses, value + near) - _mass_below(places, masses, value - near)
+    )
+
+
+def _posterior(markets: Sequence[_Evidence]) -> tuple[list[float], list[float]]:
+    """Places in order, and the probability of being below each: the markets' densities multiplied, by trapezoids."""
+    places = sorted({one.log_value + sign * step for one in markets for step in _GRID for sign in (-1.0, 1.0)})
+    logs = [math.fsum(math.log(one.density(place) + 1e-300) for one in markets) for place in places]
+    top = max(logs)
+    heights = [math.exp(log - top) for log in logs]
+    masses = [0.0]
+    for n in range(1, len(places)):
+        masses.append(masses[-1] + (heights[n] + heights[n - 1]) * (places[n] - places[n - 1]) / 2.0)
+    return places, [mass / masses[-1] for mass in masses]
+
+
+def _quantile(places: Sequence[float], masses: Sequence[float], share: float) -> float:
+    n = max(1, bisect.bisect_left(masses, share))
+    rise = masses[n] - masses[n - 1]
+    return places[n - 1] + (places[n] - places[n - 1]) * ((share - masses[n - 1]) / rise if rise > 0.0 else 0.5)
+
+
+def _mass_below(places: Sequence[float], masses: Sequence[float], place: float) -> float:
+    n = bisect.bisect_left(places, place)
+    if n == 0 or n == len(places):
+        return 0.0 if n == 0 else 1.0
+    return masses[n - 1] + (masses[n] - masses[n - 1]) * (place - places[n - 1]) / (places[n] - places[n - 1])
+
+
+def _units(sides: Mapping[str, list[_Side]], markets: Iterable[_Market]) -> dict[str, int]:
+    """Units traded per currency, exact."""
+    units = dict.fromkeys(sides, 0)
+    for market in markets:
+        units[market.a] += market.units_a
+        units[market.b] += market.units_b
+    return units
+
+
+def _norm(
+    currency: str, sides: Sequence[_Side], levels: Mapping[str, _Level], anchors: tuple[str, str], units: int
+) -> Norm:
+    divine, chaos = (_value_in(levels.get(currency), levels.get(anchor)) for anchor in anchors)
+    in_chaos, in_divine = _amount(chaos), _amount(divine)
+    value_traded = None if in_chaos is None else in_chaos * units
+    known = chaos if in_chaos is not None else divine if in_divine is not None else None
+    return Norm(
+        currency=currency,
+        chaos_value=in_chaos,
+        divine_value=in_divine,
+        units=units,
+        value_traded=None if value_traded is None else _round(value_traded),
+        markets=len(sides),
+        spread=_spread(sides, levels),
+        confidence=0.0 if known is None else round(known[1], 4),
+        low_sample=_is_low_sample(units, in_divine, in_chaos),
+    )
+
+
+def _value_in(level: _Level | None, unit: _Level | None) -> tuple[float, float] | None:
+    """(log value, confidence) of a currency in another, None where no chain of markets joins them."""
+    if level is None or unit is None or level.anchor != unit.anchor:
+        return None
+    return level.log_value - unit.log_value, 1.0 if level is unit else level.confidence * unit.confidence
+
+
+def _amount(value: tuple[float, float] | None) -> float | None:
+    if value is None or abs(value[0]) > _VALUE_LOG_MAX:
+        return None
+    return _round(math.exp(value[0]))
+
+
+def _is_low_sample(units: int, in_divine: float | None, in_chaos: float | None) -> bool:
+    if in_divine is None and in_chaos is not None:
+        in_divine = in_chaos / _CHAOS_PER_DIVINE
+    return units < LOW_SAMPLE_UNITS or in_divine is None or units * in_divine < LOW_SAMPLE_DIVINES
+
+
+def _spread(sides: Iterable[_Side], levels: Mapping[str, _Level]) -> float:
+    """Mean of the markets' log ranges weighted by the value traded, as a ratio less one."""
+    weights, ranges = [], []
+    for side in sides:
+        other = levels.get(side.other)
+        weights.append(math.exp(min(max(side.log_units_other + (other.log_value if other else 0.0), -30.0), 60.0)))
+        ranges.append(weights[-1] * min(side.log_range, _VALUE_LOG_MAX))
+    return _round(math.expm1(math.fsum(ranges) / math.fsum(weights)))
+
+
+def _round(amount: float) -> float:
+    return float(f"{amount:.{_SIGNIFICANT_DIGITS}g}")
