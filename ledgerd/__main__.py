@@ -1,0 +1,5 @@
+"""``python -m ledgerd``."""
+
+from ledgerd.cli import main
+
+main()

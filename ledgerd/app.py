@@ -1,0 +1,293 @@
+"""The program: what it is made of, in the order it starts, stops and reloads."""
+
+import asyncio
+import os
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from aiohttp import web
+
+from ledgerd import __version__, lifecycle, logs
+from ledgerd.chaos_scale.reference import Reference
+from ledgerd.chaos_scale.reference import load as load_table
+from ledgerd.clock import Clock, SystemClock
+from ledgerd.config import Config, changes, restart_needed
+from ledgerd.config.load import Loaded
+from ledgerd.errors import CannotStart, LedgerdError, ReloadRefused, StoreLocked, StoreUnavailable
+from ledgerd.etl.retention import Keep, Retention
+from ledgerd.etl.runner import Runner, load_steps
+from ledgerd.events import Noted, Reloaded, Started, Stopped, emit
+from ledgerd.harvest.harvest import Harvest, Strand
+from ledgerd.ledger.ledger import Ledger
+from ledgerd.report import Report
+from ledgerd.spool.spool import Spool
+from ledgerd.spool.writer import Committed
+from ledgerd.store.engine import Engine
+from ledgerd.store.migrate import Migrator
+from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.supervise import Heart, Service, Stop, Supervisor
+from ledgerd.web.app import create_app, create_control_app
+from ledgerd.web.deps import Deps
+
+NAME = "ledgerd"
+STALL_S = 300.0
+"""How long a service may work without progress before systemd is told nothing any more."""
+HTTP_CLOSE_S = 2.0
+STORE_EVERY_S = 5.0
+STORE_TIMEOUT_S = 10.0
+
+
+def make_engine(config: Config) -> Engine:
+    """The engine the configuration names, not yet open. CannotStart for one this version does not have."""
+    if config.clickhouse.engine == "server":
+        raise CannotStart(
+            'clickhouse.engine = "server" is not built yet in this version.',
+            'Set clickhouse.engine = "embedded", then: ledgerd check-config',
+        )
+    from ledgerd.store.embedded import EmbeddedEngine  # noqa: PLC0415  a server deployment does without it
+
+    return EmbeddedEngine(
+        config.db_dir, database=config.clickhouse.database, memory_bytes_max=config.clickhouse.memory_bytes_max
+    )
+
+
+async def serve(load: Callable[[], Loaded], *, clock: Clock | None = None, rng: random.Random | None = None) -> None:
+    """Run the daemon until it is told to stop; raises Fatal when it cannot start or go on.
+
+    ``load`` reads the configuration, at start and at every HUP.
+    """
+    app = App(load, clock or SystemClock(), rng or random.Random())  # noqa: S311  jitter, no secret
+    with lifecycle.Signals(app.stop, app.reload, notifier=app.notifier, last_words=logs.flush) as signals:
+        try:
+            await app.start(signals)
+            await app.supervisor.until(app.stop)
+        finally:
+            await app.shut_down()
+            logs.flush()
+    app.supervisor.raise_fatal()
+
+
+class App:
+    """Everything one ledgerd process is made of."""
+
+    def __init__(self, load: Callable[[], Loaded], clock: Clock, rng: random.Random) -> None:
+        """Read the configuration; touch nothing else yet. Raises ConfigError."""
+        loaded = load()
+        config = self.config = loaded.config
+        logs.configure(config.log.level, config.log.format)
+        for note in loaded.notes:
+            emit(Noted(NAME, note=note))
+        self.stop = Stop()
+        self.notifier = lifecycle.Notifier()
+        self.supervisor = Supervisor(clock, rng)
+        self._load = load
+        self._clock = clock
+        self._runners: list[web.AppRunner] = []
+        self._spool = Spool(
+            config.spool_dir,
+            bytes_max=config.spool.bytes_max,
+            retain_s=config.spool.retain_h * 3600,
+            clock=clock,
+        )
+        self._engine = make_engine(config)
+        reference, steps = load_reference(), load_steps()
+        self._ledger = Ledger(self._engine, reference, load_queries())
+        self._etl = Runner(self._engine, steps, reference, clock, rng=rng, on_gold=self._on_gold)
+        self._retention = Retention(self._engine, steps, clock, _keep(config))
+        self._harvest = Harvest(
+            config,
+            engine=self._engine,
+            spool=self._spool,
+            supervisor=self.supervisor,
+            clock=clock,
+            rng=rng,
+            on_commit=self._on_commit,
+        )
+        self._stale_realms: set[str] = set()
+        self._gold_moved = asyncio.Event()
+        self.report = Report(
+            clock, engine=self._engine, spool=self._spool, harvest=self._harvest, etl=self._etl, roles=config.roles
+        )
+
+    async def start(self, signals: lifecycle.Signals) -> None:
+        """Start everything, each when what it stands on is there."""
+        roles = self.config.roles
+        url = await self._listen()  # first: /status answers from the first second, and a taken port touches no data
+        await asyncio.to_thread(self._spool.open)  # owns the data directory from here on; repairs what a kill left
+        await self._engine.open()
+        await Migrator(self._engine, self._clock).apply()  # before anyone reads or writes a table
+        self._expect()
+        await self._load_ledger()  # old prices, with their age, beat none while the first hour is fetched
+        self._start("reload", signals.answer_reloads)
+        self._start("store", self._watch_store)
+        self._start("ledger", self._follow_gold)
+        if roles.etl:
+            self._start("etl", self._etl.run)
+            self._start("retention", self._retention.run)
+        if roles.harvest:
+            await self._harvest.open()  # last: from here on there is something to lose
+        self._start("watchdog", self._keep_watchdog)
+        self.report.has_started = True
+        self.notifier.ready(f"serving {url}")
+        emit(Started(NAME, version=__version__, url=url))
+
+    async def shut_down(self) -> None:
+        """Stop everything within the deadline: sources, then what drains them, then those who read."""
+        began_s = asyncio.get_running_loop().time()
+        self.report.is_stopping = True
+        self.notifier.stopping()
+        order = [*self._harvest.stop_order(), ("etl", "retention"), ("ledger", "store", "reload"), ("watchdog",)]
+        late = await self.supervisor.stop_all(order, self.config.daemon.stop_deadline_s)
+        for name in late:
+            emit(Noted(name, note="did not stop in time; what it left is taken up at the next start"))
+        await self._harvest.close()
+        for runner in self._runners:
+            await runner.cleanup()
+        await self._engine.close()
+        self._spool.close()
+        emit(Stopped(NAME, seconds=asyncio.get_running_loop().time() - began_s))
+
+    async def reload(self) -> None:
+        """Load, check, build, swap: the new configuration whole, or the old one. Raises what refused it."""
+        try:
+            loaded = await asyncio.to_thread(self._load)
+            new = loaded.config
+            if keys := restart_needed(self.config, new):
+                raise ReloadRefused(f"{', '.join(keys)} cannot change while running.", "systemctl restart ledgerd")
+            added = await self._harvest.prepare(new) if new.roles.harvest else []
+        except LedgerdError as error:
+            self.report.last_reload_error = str(error)
+            raise
+        await self._adopt(new, added, loaded.notes)
+
+    async def _adopt(self, new: Config, added: list[Strand], notes: list[str]) -> None:
+        """The swap: nothing in here can be refused."""
+        changed = changes(self.config, new)
+        self.config = new
+        logs.configure(new.log.level, new.log.format)
+        self._retention.keep = _keep(new)
+        self._spool.limit(bytes_max=new.spool.bytes_max, retain_s=new.spool.retain_h * 3600)
+        if new.roles.harvest:
+            await self._harvest.adopt(new, added)
+        self._expect()
+        self.report.reloaded()
+        for note in notes:
+            emit(Noted(NAME, note=note))
+        emit(Reloaded(NAME, generation=self.report.generation, changes=", ".join(changed) or "nothing changed"))
+
+    def _start(self, name: str, run: Callable[[Stop, Heart], Awaitable[None]]) -> None:
+        self.supervisor.start(Service(name, run))
+
+    async def _listen(self) -> str:
+        """Open the public port and the unix socket; returns the public URL. CannotStart if either is taken."""
+        deps = Deps(
+            ledger=self._ledger,
+            engine=self._engine,
+            queries=load_queries(),
+            status=self.report.status,
+            clock=self._clock,
+            freshness=lambda: self.config.freshness,
+            version=__version__,
+            serves_prices=self.config.roles.api,
+        )
+        host, port = self.config.http.address
+        public, control = web.AppRunner(create_app(deps)), web.AppRunner(create_control_app(deps))
+        self._runners = [public, control]
+        for runner in self._runners:
+            await runner.setup()
+        await _open_site(web.TCPSite(public, host, port, shutdown_timeout=HTTP_CLOSE_S), f"{host}:{port}")
+        await self._open_socket(control)
+        host, port = public.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _open_socket(self, runner: web.AppRunner) -> None:
+        """Serve the commands of this installation, and nobody else: mode 0600."""
+        path = self.config.socket_path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if await _is_served(path):
+            raise StoreLocked(f"Another ledgerd serves {path.parent}.", "See it with: ledgerd status")
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            await _open_site(web.UnixSite(runner, path, shutdown_timeout=HTTP_CLOSE_S), str(path))
+        finally:
+            os.umask(before)
+
+    def _expect(self) -> None:
+        """Let the ledger serve the configured realms and no others."""
+        self._ledger.expect(realm.name for realm in self.config.realms)
+
+    def _on_commit(self, _: Committed) -> None:
+        self._etl.notify()
+
+    def _on_gold(self, source: str, realm: str, leagues: list[str] | None) -> None:
+        self._stale_realms.add(realm)
+        self._gold_moved.set()
+
+    async def _load_ledger(self) -> None:
+        for realm in self.config.realms:
+            await self._ledger.reload(realm.name)
+
+    async def _follow_gold(self, stop: Stop, heart: Heart) -> None:
+        """Service: bring the ledger up to gold whenever a gold step ran."""
+        while not await heart.rest(stop, self._gold_moved.wait()):
+            self._gold_moved.clear()
+            for realm in sorted(self._stale_realms):
+                await self._ledger.reload(realm)
+                self._stale_realms.discard(realm)
+            heart.beat()
+
+    async def _watch_store(self, stop: Stop, heart: Heart) -> None:
+        """Service: ask the engine for a sign of life, so that /status knows before a batch does."""
+        while not stop.is_set:
+            try:
+                await self._engine.rows("SELECT 1", timeout_s=STORE_TIMEOUT_S)
+            except StoreUnavailable as error:
+                self.report.store_error = str(error)
+                raise
+            self.report.store_error = None
+            heart.beat()
+            await heart.sleep(stop, STORE_EVERY_S)
+
+    async def _keep_watchdog(self, stop: Stop, heart: Heart) -> None:
+        """Service: pet systemd's watchdog while every service gets on."""
+        interval_s = lifecycle.watchdog_interval_s()
+        await lifecycle.keep_watchdog(
+            stop,
+            heart,
+            notifier=self.notifier,
+            supervisor=self.supervisor,
+            clock=SystemClock(),
+            stall_s=STALL_S,
+            interval_s=interval_s or lifecycle.WATCHDOG_INTERVAL_S,
+        )
+
+
+def load_reference() -> Reference:
+    """The currencies this version knows by name."""
+    return load_table(schema_root() / "reference" / "currencies.tsv")
+
+
+def _keep(config: Config) -> Keep:
+    retention = config.retention
+    return Keep(retention.bronze_days, retention.silver_days, retention.gold_days)
+
+
+async def _open_site(site: web.BaseSite, where: str) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot listen on {where}: {error.strerror}.", "See who does: ss -lntp; or change http.listen"
+        ) from error
+
+
+async def _is_served(path: Path) -> bool:
+    """True if somebody answers on the unix socket at ``path``; a socket a killed process left does not."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,221 @@
+"""The commands: what a person types, what they read back, and the exit code."""
+
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ledgerd import __version__
+from ledgerd.errors import Fatal, LedgerdError, UsageError
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+NOTICE = "This product isn't affiliated with or endorsed by Grinding Gear Games in any way."
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration file. Default: ./config.toml, then /etc/ledgerd/config.toml.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=NOTICE)
+@click.version_option(__version__, prog_name="ledgerd")
+def cli() -> None:
+    """ledgerd, the market ledger of Wraeclast: Path of Exile's official APIs as a priced, queryable ledger."""
+
+
+@cli.command()
+@config_option
+def run(config_path: Path | None) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C. SIGHUP reloads the configuration."""
+    from ledgerd.app import serve  # noqa: PLC0415  commands load what they use: --help answers at once
+    from ledgerd.config.load import load  # noqa: PLC0415
+
+    _run(serve(lambda: load(config_path, os.environ)))
+
+
+@cli.command()
+@click.option("--port", default=8010, show_default=True, help="Where the Ledger API is served; 0 takes any free port.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("var/demo"), show_default=True)
+@click.option("--speed", default=60.0, show_default=True, help="Market seconds a real second; 60: an hour a minute.")
+@click.option("--seed", default=1, show_default=True, help="Another seed is another market.")
+def demo(port: int, data_dir: Path, speed: float, seed: int) -> None:
+    """Run the whole daemon against a stand-in for GGG: no account, no network."""
+    from ledgerd.demo import run_demo  # noqa: PLC0415
+
+    _run(run_demo(port=port, data_dir=data_dir, speed=speed, seed=seed))
+
+
+@cli.command("check-config")
+@config_option
+def check_config(config_path: Path | None) -> None:
+    """Read the configuration, say everything that is wrong with it, and exit 78 if anything is."""
+    from ledgerd.config.load import load  # noqa: PLC0415
+
+    loaded = load(config_path, os.environ)
+    for note in loaded.notes:
+        click.echo(f"note: {note}")
+    click.echo(f"{loaded.path}: good")
+
+
+@cli.command()
+@config_option
+@click.option("--status", "wants_status", is_flag=True, help="List the migrations and whether they are applied.")
+@click.option("--dry-run", is_flag=True, help="Print the statements --apply would run.")
+@click.option("--apply", "wants_apply", is_flag=True, help="Bring the database up to this version's schema.")
+def migrate(config_path: Path | None, wants_status: bool, dry_run: bool, wants_apply: bool) -> None:
+    """Look at the database's schema or bring it up to date. `ledgerd run` does so by itself."""
+    from ledgerd import offline  # noqa: PLC0415
+
+    if wants_apply and (wants_status or dry_run):
+        raise UsageError("--apply goes alone; --status and --dry-run go together.", "ledgerd migrate --apply")
+    _run(offline.migrate(_config(config_path), status=wants_status, dry_run=dry_run, apply=wants_apply))
+
+
+@cli.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="The whole of /status as JSON.")
+def status(config_path: Path | None, as_json: bool) -> None:
+    """Say how the running daemon is. Exits 1 if none runs, or if it is not well."""
+    from ledgerd import offline  # noqa: PLC0415
+
+    sys.exit(_run(offline.status(_config(config_path), as_json=as_json)))
+
+
+@cli.command()
+@config_option
+@click.argument("query")
+@click.option("--format", "fmt", default="PrettyCompact", show_default=True, help="Any of ClickHouse's text formats.")
+def sql(config_path: Path | None, query: str, fmt: str) -> None:
+    """Run one read-only QUERY ("-" reads it from standard input)."""
+    from ledgerd import offline  # noqa: PLC0415
+
+    query = sys.stdin.read() if query == "-" else query
+    _run(offline.sql(_config(config_path), query, fmt))
+
+
+@cli.command()
+@config_option
+@click.option("--realm", required=True, help="pc, xbox, sony or poe2.")
+@click.option("--source", "kind", type=click.Choice(["exchange", "river"]), default="exchange", show_default=True)
+@click.option("--league", help="Store, or show, this league only.")
+@click.option(
+    "--once", is_flag=True, help="One page, then stop. Needed: following a source is what `ledgerd run` does."
+)
+@click.option("--dry-run", is_flag=True, help="Fetch and show the page, keep nothing.")
+@click.option("--cursor", help="Dry run: the id to ask for; default: where the daemon or the configuration stands.")
+def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str | None, **which: Any) -> None:  # noqa: ANN401  realm, kind, league
+    """Fetch one page of a source by hand, to see what upstream says and what the cursor would do."""
+    from ledgerd import offline  # noqa: PLC0415
+
+    if not once:
+        raise UsageError("harvest fetches one page.", "Add --once; to follow the source: ledgerd run")
+    if cursor and not dry_run:
+        raise UsageError("--cursor goes with --dry-run: a kept page continues the chain.", "Add --dry-run")
+    config = _config(config_path, harvesting=True)
+    _run(offline.harvest(config, dry_run=dry_run, cursor=cursor, **which))
+
+
+@cli.group()
+def etl() -> None:
+    """Look at the ETL steps, or run what is due."""
+
+
+@etl.command("status")
+@config_option
+def etl_status(config_path: Path | None) -> None:
+    """List each step's watermark and how many batches wait for it."""
+    from ledgerd import offline  # noqa: PLC0415
+
+    _run(offline.etl_status(_config(config_path)))
+
+
+@etl.command("run")
+@config_option
+def etl_run(config_path: Path | None) -> None:
+    """Refine every committed batch that waits, then stop. The running daemon does so by itself."""
+    from ledgerd import offline  # noqa: PLC0415
+
+    _run(offline.etl_run(_config(config_path)))
+
+
+@cli.command()
+@config_option
+@click.argument("name")
+@click.option("--realm", help="Default: the first configured realm that has prices.")
+@click.option("--league", help="Default: the realm's league with the most priced currencies.")
+@click.option("--json", "as_json", is_flag=True, help="The Ledger API's answer as it is.")
+def price(config_path: Path | None, name: str, realm: str | None, league: str | None, as_json: bool) -> None:
+    """Say what a currency is worth. NAME: a name, trade tag, alias or metadata id."""
+    from ledgerd import offline  # noqa: PLC0415
+
+    _run(offline.price(_config(config_path), name, realm=realm, league=league, as_json=as_json))
+
+
+@cli.command()
+@click.option("--port", default=8011, show_default=True, help="0 takes any free port.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--speed", default=1.0, show_default=True, help="Market seconds a real second.")
+@click.option("--history-hours", default=14 * 24, show_default=True)
+@click.option("--publish-delay", "publish_delay_s", default=120.0, show_default=True, help="Seconds after the hour.")
+@click.option("--gap-rate", default=0.0, show_default=True, help="Share of hours that never exist.")
+@click.option("--late-rate", default=0.0, show_default=True, help="Share of hours published late.")
+@click.option("--fault-rate", default=0.0, show_default=True, help="Share of answers with a fault.")
+@click.option("--faults", default="", help="Faults to draw from, comma-separated; empty: all that are safe at random.")
+@click.option("--replay", "replay_dir", type=click.Path(path_type=Path, file_okay=False), help="Serve recorded hours.")
+@click.option("--ledger", "ledger_path", type=click.Path(path_type=Path), help="Keep the list of answers in this file.")
+@click.option("--edge", type=click.Choice(["clock", "manual"]), default="clock", show_default=True)
+def sim(faults: str, **options: Any) -> None:  # noqa: ANN401  passed on to SimOptions, which checks them
+    """Serve GGG's exchange on loopback: a seeded market with known true values, or recorded hours."""
+    from ledgerd.demo import run_sim  # noqa: PLC0415
+
+    chosen = tuple(name.strip() for name in faults.split(",") if name.strip())
+    _run(run_sim(faults=chosen, **options))
+
+
+def _config(path: Path | None, *, harvesting: bool = False) -> Any:  # noqa: ANN401  Config, loaded late
+    from ledgerd.config.load import load  # noqa: PLC0415
+
+    return load(path, os.environ, harvesting=harvesting).config
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  whatever the command returns
+    import uvloop  # noqa: PLC0415
+
+    return uvloop.run(work)
+
+
+def main() -> NoReturn:
+    """``ledgerd``."""
+    _command(cli)
+
+
+def poe_migrate() -> NoReturn:
+    """``poe-migrate``, the name older deployments use for ``ledgerd migrate``."""
+    _command(migrate)
+
+
+def market_harvester() -> NoReturn:
+    """``market_harvester``, the name older deployments use for ``ledgerd harvest``."""
+    _command(harvest)
+
+
+def _command(command: click.Command) -> NoReturn:
+    """Run ``command``; every error is a sentence on stderr and an exit code of ``errors``."""
+    try:
+        sys.exit(command.main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(UsageError.exit_code)
+    except LedgerdError as error:
+        click.echo(f"ledgerd: {error}", err=True)
+        sys.exit(error.exit_code if isinstance(error, Fatal) else EXIT_FAILED)

@@ -1,0 +1,1 @@
+"""Bronze to silver to gold: a pure plan and a thin runner over SQL steps."""

@@ -1,0 +1,151 @@
+"""Lets go of old partitions, but never of one a step still has to read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from ledgerd.clock import HOUR_S, Clock
+from ledgerd.etl.plan import NOTHING_DONE, Step, kind_of
+from ledgerd.etl.watermarks import SQL, newest_batches, watermarks
+from ledgerd.events import PartitionDropped, emit
+from ledgerd.store.engine import Engine
+from ledgerd.supervise import Heart, Stop
+
+INTERVAL_S = 3600.0
+DAY_S = 86_400
+TTL_MARGIN_DAYS = 60
+"""How much longer than retention the engine's own TTL keeps rows: a backstop, never the first to act."""
+REACH_S = 8 * DAY_S
+"""How far behind a batch's first hour a step reads: gold looks back 7 d 12 h."""
+DROP_TIMEOUT_S = 120.0
+
+BRONZE = {
+    "bronze_exchange_events": "retrieved_at",
+    "bronze_requests": "requested_at",
+    "bronze_quarantine": "retrieved_at",
+}
+"""Partitioned by the week of this column, which their TTL counts from, too. Silver and gold have no TTL: it would count
+from the hours they are about, and eat freshly read history before gold has seen it."""
+SILVER = ("silver_exchange_ticks", "silver_currency_norm")
+GOLD = ("gold_currency_snapshot",)
+"""Partitioned, as silver is, by the month of their hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many days each layer keeps its rows; 0: for ever. Bronze counts from retrieval, the others from the hour."""
+
+    bronze_days: int
+    silver_days: int
+    gold_days: int
+
+    def days(self, table: str) -> int:
+        """What applies to ``table``."""
+        if table in BRONZE:
+            return self.bronze_days
+        return self.silver_days if table in SILVER else self.gold_days
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of a table, named as ClickHouse does: ``20251006`` the week of that Monday, ``202510`` a month."""
+
+    table: str
+    id: str
+    rows: int
+    bytes: int
+
+    @property
+    def end_s(self) -> int:
+        """The first unix second behind it."""
+        first = datetime(int(self.id[:4]), int(self.id[4:6]), int(self.id[6:] or 1), tzinfo=UTC)
+        following = first + timedelta(days=7) if self.table in BRONZE else (first + timedelta(days=31)).replace(day=1)
+        return int(following.timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """The first batch of a source that some step has not done: when it was fetched, and the first hour it asked."""
+
+    retrieved_s: float
+    hour_s: int
+
+
+def expired(
+    partitions: Iterable[Partition], keep: Keep, open_batches: Sequence[OpenBatch], now_s: float
+) -> list[Partition]:
+    """The partitions that are past their days and that no open batch, nor a later one, can need.
+
+    Batches of a source are fetched in the order of their hours, so the first open one bounds all that follow.
+    """
+    retrieved_s = min((batch.retrieved_s for batch in open_batches), default=now_s)
+    hour_s = min((batch.hour_s for batch in open_batches), default=now_s) - REACH_S
+    return [
+        partition
+        for partition in partitions
+        if (days := keep.days(partition.table))
+        and partition.end_s + days * DAY_S <= now_s
+        and partition.end_s <= (retrieved_s if partition.table in BRONZE else hour_s)
+    ]
+
+
+def ttl_changes(has_days: Mapping[str, int], keep: Keep) -> dict[str, int]:
+    """Tables whose TTL would act before retention does, with the days it must have instead; 0: none at all.
+
+    ``has_days``: the TTL of each table now, 0 where it has none, which never has to change.
+    """
+    changes = {}
+    for table, has in has_days.items():
+        days = keep.days(table)
+        wanted = days + TTL_MARGIN_DAYS if days else 0
+        if has and (wanted == 0 or wanted > has):
+            changes[table] = wanted
+    return changes
+
+
+class Retention:
+    """Drops what is expired, every hour."""
+
+    def __init__(self, engine: Engine, steps: Sequence[Step], clock: Clock, keep: Keep) -> None:
+        """``keep`` may be replaced while running."""
+        self.keep = keep
+        self._engine = engine
+        self._steps = list(steps)
+        self._clock = clock
+
+    async def run(self, stop: Stop, heart: Heart) -> None:
+        """Service: hold TTLs and partitions to ``keep`` until the stop."""
+        while not stop.is_set:
+            await self.run_once()
+            heart.beat()
+            await heart.sleep(stop, INTERVAL_S)
+
+    async def run_once(self) -> list[Partition]:
+        """Drop what is expired now, oldest first, and return it."""
+        await self._hold_ttls()
+        tables = [*BRONZE, *SILVER, *GOLD]
+        found = [Partition(*row) for row in await self._engine.rows(SQL["partitions"], {"tables": tables})]
+        dropped = expired(found, self.keep, await self._open_batches(), self._clock.now())
+        dropped.sort(key=lambda partition: partition.end_s)
+        for partition in dropped:
+            drop = f"ALTER TABLE {partition.table} DROP PARTITION ID '{partition.id}'"
+            await self._engine.execute(drop, timeout_s=DROP_TIMEOUT_S)
+            emit(PartitionDropped(partition.table, partition.id, self.keep.days(partition.table)))
+        return dropped
+
+    async def _open_batches(self) -> list[OpenBatch]:
+        """The first open batch of every source that has one."""
+        marks = await watermarks(self._engine, self._steps)
+        batches: list[OpenBatch] = []
+        for source in await newest_batches(self._engine, {step.kind for step in self._steps}):
+            steps = [step for step in self._steps if step.kind == kind_of(source)]
+            lowest = min(marks.get((step.name, source), NOTHING_DONE) for step in steps)
+            rows = await self._engine.rows(SQL["oldest_open"], {"source": source, "above": lowest})
+            batches += [OpenBatch(retrieved_s, hour_s // HOUR_S * HOUR_S) for retrieved_s, hour_s in rows]
+        return batches
+
+    async def _hold_ttls(self) -> None:
+        rows = await self._engine.rows(SQL["table_ttls"], {"tables": list(BRONZE)})
+        for table, days in ttl_changes(dict(rows), self.keep).items():
+            ttl = f"MODIFY TTL toDateTime({BRONZE[table]}) + INTERVAL {days} DAY" if days else "REMOVE TTL"
+            await self._engine.execute(f"ALTER TABLE {table} {ttl}", timeout_s=DROP_TIMEOUT_S)

@@ -1,0 +1,122 @@
+"""Exchange pages → bronze: which rows a batch becomes, frozen with it, and how many there must be."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from ledgerd.harvest.exchange_page import PRIVATE_LEAGUE, Landable, UnreadablePage, landable
+from ledgerd.spool.record import JSON, Page
+from ledgerd.spool.spool import Batch
+from ledgerd.spool.writer import MISMATCH, QUARANTINE_COLUMNS, Insert, Landed
+from ledgerd.store.engine import Engine, Row
+from ledgerd.store.queries import load_queries
+from ledgerd.upstream.body import UnreadableBody, decode
+
+TRANSFORM = "landing_exchange_1"
+"""The Null table a batch sealed now goes through: its name is the version of the transform."""
+LANDING_COLUMNS = (
+    "batch_id", "page_seq", "source", "realm", "asked", "next", "gap_reason", "leagues", "retrieved_at", "body",
+)  # fmt: skip
+KIND_HOUR = "page"
+KIND_NEVER = "never"
+"""A page that says: these hours do not exist."""
+KIND_UNREADABLE = "unreadable"
+"""A page nobody could read for so long that the chain went on without it."""
+GAP_REASONS = {
+    KIND_HOUR: "",
+    KIND_NEVER: "upstream never had these hours",
+    KIND_UNREADABLE: "unreadable: see bronze_quarantine",
+}
+
+
+def in_lanes(league: str, lanes: Iterable[str]) -> bool:
+    """True if markets of ``league`` are stored under ``lanes``; the landing view decides the same.
+
+    >>> in_lanes("Standard", ["*"]), in_lanes("Mine (PL1)", ["*"]), in_lanes("Mine (PL1)", ["Mine (PL1)"])
+    (True, False, True)
+    """
+    lanes = set(lanes)
+    return not league or league in lanes or ("*" in lanes and not re.search(PRIVATE_LEAGUE, league))
+
+
+class ExchangeLanding:
+    """The currency exchange of one realm."""
+
+    is_journal = False
+
+    def __init__(
+        self, source: str, realm: str, leagues: Callable[[str], Sequence[str]], decoded_bytes_max: int
+    ) -> None:
+        """``leagues``: the lanes of a realm in force now; they are frozen into each batch as it is sealed."""
+        self.source = source
+        self.realm = realm
+        self._leagues = leagues
+        self._decoded_bytes_max = decoded_bytes_max
+
+    def recipe(self) -> dict[str, JSON]:
+        """Lanes and transform in force now."""
+        return {"leagues": list(self._leagues(self.realm)), "transform": TRANSFORM}
+
+    def land(self, batch: Batch, recipe: Mapping[str, JSON], pages: Sequence[Page]) -> Landed:
+        """One landing row a page; markets no strict reader takes go to the quarantine."""
+        lanes = [str(lane) for lane in _list(recipe.get("leagues"))]
+        rows: list[Row] = []
+        bad: list[Row] = []
+        expected: dict[int, int] = {}
+        by_league: Counter[str] = Counter()
+        skipped = 0
+        for seq, page in enumerate(pages):
+            ready, reason = self._readable(page)
+            rows.append(self._landing_row(batch, seq, page, lanes, ready.body))
+            bad += [self._quarantine_row(batch, seq, page, reason, market) for market in ready.unreadable]
+            wanted = {league: n for league, n in ready.leagues.items() if in_lanes(league, lanes)}
+            skipped += ready.leagues.total() - sum(wanted.values())
+            by_league.update(wanted)
+            expected[seq] = sum(wanted.values()) + len(ready.unreadable)
+        inserts = [Insert(str(recipe.get("transform", TRANSFORM)), LANDING_COLUMNS, rows)]
+        if bad:
+            inserts.append(Insert("bronze_quarantine", QUARANTINE_COLUMNS, bad, "-unreadable"))
+        return Landed(inserts, expected, by_league, skipped)
+
+    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, int]:
+        """Rows in bronze plus rows in quarantine, by page."""
+        rows = await engine.rows(
+            load_queries()["exchange_rows_of_batch"],
+            {
+                "realm": self.realm,
+                "source": self.source,
+                "batch": batch.batch_id,
+                "mismatch": MISMATCH,
+                "first": int(batch.cursor),
+                "end": int(batch.next_cursor),
+            },
+        )
+        return {int(seq): int(n) for seq, n in rows}
+
+    def _readable(self, page: Page) -> tuple[Landable, str]:
+        """``page`` as the engine can read it, and why its ``unreadable`` part is not."""
+        if page.kind == KIND_NEVER:
+            return Landable(b"{}"), ""
+        if page.kind == KIND_UNREADABLE:
+            return Landable(b"{}", unreadable=(page.body,)), "nobody could read this hour"
+        try:
+            decoded = decode(page.body, page.encoding, self._decoded_bytes_max)
+            return landable(decoded), "a value no strict JSON reader takes"
+        except (UnreadableBody, UnreadablePage) as error:
+            return Landable(b"{}", unreadable=(page.body,)), str(error)
+
+    def _landing_row(self, batch: Batch, seq: int, page: Page, lanes: list[str], body: bytes) -> Row:
+        return (
+            batch.batch_id, seq, self.source, self.realm, int(page.asked), int(page.next),
+            GAP_REASONS.get(page.kind, ""), lanes, page.retrieved_at_ms / 1000, body,
+        )  # fmt: skip
+
+    def _quarantine_row(self, batch: Batch, seq: int, page: Page, reason: str, payload: bytes) -> Row:
+        return (
+            self.source, self.realm, page.asked, reason, payload, len(payload),
+            batch.batch_id, seq, page.retrieved_at_ms / 1000,
+        )  # fmt: skip
+
+
+def _list(value: JSON) -> Sequence[JSON]:
+    return value if isinstance(value, list) else []

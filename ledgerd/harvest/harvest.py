@@ -1,0 +1,233 @@
+"""Every source of this process and its writer: built from the configuration, changed live, stopped in order."""
+
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from ledgerd.clock import Clock
+from ledgerd.config import Config, Realm, user_agent
+from ledgerd.config.rules import parse_from
+from ledgerd.harvest.exchange_landing import ExchangeLanding
+from ledgerd.harvest.ingest_status import IngestStatus
+from ledgerd.harvest.market_harvester import KIND, ExchangeSettings, ExchangeSource
+from ledgerd.spool.journal import Journal, quarantine_landing, requests_landing
+from ledgerd.spool.spool import Spool
+from ledgerd.spool.writer import Committed, SealRules, Writer, last_checkpoint, record_breaks, writer_name
+from ledgerd.status import LaneStatus, SourceState, SourceStatus
+from ledgerd.store.engine import Engine
+from ledgerd.supervise import Heart, Service, State, Supervisor
+from ledgerd.upstream.client import Client, Limits
+from ledgerd.upstream.throttle import Throttle
+
+JOURNAL_RULES = SealRules(pages_max=1_000, bytes_max=32 << 20, after_s=10.0)
+INGEST_STATUS = "ingest-status"
+JOURNALS = ("requests", "quarantine")
+
+
+@dataclass(frozen=True, slots=True)
+class Strand:
+    """One source and the writer that carries its pages."""
+
+    source: ExchangeSource
+    writer: Writer
+
+
+class Harvest:
+    """The sources of this process. Opened once; ``prepare`` and ``adopt`` are the two halves of a reload."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        engine: Engine,
+        spool: Spool,
+        supervisor: Supervisor,
+        clock: Clock,
+        rng: random.Random,
+        on_commit: Callable[[Committed], None],
+    ) -> None:
+        """``on_commit`` is told of every batch that became visible."""
+        self._config = config
+        self._engine = engine
+        self._spool = spool
+        self._supervisor = supervisor
+        self._clock = clock
+        self._rng = rng
+        self._on_commit = on_commit
+        self._throttle = Throttle(config.throttle.requests_per_s, config.throttle.backfill_requests_per_s)
+        self._journals: dict[str, Journal] = {}
+        self._client = Client(
+            user_agent=user_agent(config),
+            limits=_limits(config),
+            throttle=self._throttle,
+            clock=clock,
+            remember=lambda record: self._journals["requests"].append(asdict(record)),
+        )
+        self._strands: dict[str, Strand] = {}
+
+    async def open(self) -> None:
+        """With the spool open: start every service; pages an earlier run left are carried first."""
+        self._open_journals()
+        await self._client.__aenter__()
+        await record_breaks(self._engine, self._spool.breaks, self._clock)
+        for writer in self._journal_writers():
+            self._supervisor.start(Service(writer.name, writer.run))
+        status = IngestStatus(self._engine, self.sources, self._clock)
+        self._supervisor.start(Service(INGEST_STATUS, status.run))
+        await self.adopt(self._config, await self.prepare(self._config))
+
+    async def once(self, realm: Realm) -> bool:
+        """Without services: fetch one page of a realm's exchange and carry it to its commit. False at the edge."""
+        heart = Heart(self._clock)
+        self._open_journals()
+        async with self._client:
+            strand = await self._strand(realm, self._config)
+            self._strands = {strand.source.name: strand}
+            has_page = await strand.source.step()
+            await strand.writer.flush(heart)
+            for journal in self._journal_writers():
+                await journal.flush(heart)
+        return has_page
+
+    async def close(self) -> None:
+        """Close the client; the services have been stopped before."""
+        await self._client.__aexit__(None, None, None)
+
+    def stop_order(self) -> list[tuple[str, ...]]:
+        """Groups of services in the order they stop: no more pages, then drain, then our own records."""
+        return [
+            tuple(self._strands),
+            tuple(strand.writer.name for strand in self._strands.values()),
+            (INGEST_STATUS,),
+            tuple(writer_name(name) for name in JOURNALS),
+        ]
+
+    async def prepare(self, config: Config) -> list[Strand]:
+        """Build, without starting, the sources ``config`` adds. Raises, and has changed nothing, if one cannot be."""
+        wanted = [realm for realm in config.realms if realm.exchange]
+        return [await self._strand(realm, config) for realm in wanted if f"{KIND}-{realm.name}" not in self._strands]
+
+    async def adopt(self, config: Config, added: list[Strand]) -> None:
+        """Put ``config`` in force: start what was prepared, change what goes on, stop what is no longer wanted."""
+        self._config = config
+        self._throttle.set_pace(config.throttle.requests_per_s, config.throttle.backfill_requests_per_s)
+        self._client.limits = _limits(config)
+        realms = {f"{KIND}-{realm.name}": realm for realm in config.realms if realm.exchange}
+        self._strands |= {strand.source.name: strand for strand in added}
+        for name in [name for name in self._strands if name not in realms]:
+            await self._drop(name)
+        for name, strand in self._strands.items():
+            strand.source.settings = _settings(realms[name], config)
+            strand.writer.rules = _rules(config)
+            self._start(strand)
+
+    def sources(self) -> list[SourceStatus]:
+        """For ``/status``: every configured realm's sources, those that are switched off too."""
+        running = [strand.source.status(self._refusal(name)) for name, strand in self._strands.items()]
+        rivers = [_river_off(realm.name) for realm in self._config.realms if realm.river]
+        return running + rivers
+
+    def lanes(self) -> list[LaneStatus]:
+        """For ``/status``: what each lane has stored since the process started."""
+        return [lane for strand in self._strands.values() for lane in strand.source.lanes()]
+
+    def _start(self, strand: Strand) -> None:
+        """Start what of ``strand`` is not alive; a source that was refused gets another chance."""
+        services = (
+            Service(strand.writer.name, strand.writer.run),
+            Service(strand.source.name, strand.source.run),
+        )
+        for service in services:
+            if not self._supervisor.is_alive(service.name):
+                self._supervisor.start(service)
+
+    async def _drop(self, name: str) -> None:
+        """Stop a source, then its writer, which carries what was frozen."""
+        strand = self._strands.pop(name)
+        for service in (name, strand.writer.name):
+            await self._supervisor.stop(service, self._config.daemon.stop_deadline_s)
+            self._supervisor.forget(service)
+
+    def _refusal(self, name: str) -> str | None:
+        if name not in self._supervisor.names() or self._supervisor.state(name) is not State.REFUSED:
+            return None
+        return self._supervisor.last_error(name)
+
+    async def _strand(self, realm: Realm, config: Config) -> Strand:
+        """A source that goes on where its stream, or else its last commit, stands."""
+        name = f"{KIND}-{realm.name}"
+        stream = self._spool.stream(name)
+        checkpoint = await last_checkpoint(self._engine, name)
+        if checkpoint:
+            stream.fall_back(*checkpoint)
+        landing = ExchangeLanding(name, realm.name, self._leagues, config.upstream.decoded_bytes_max)
+        writer = Writer(
+            stream, landing, self._engine, rules=_rules(config), clock=self._clock, on_commit=self._committed
+        )
+        source = ExchangeSource(
+            realm.name,
+            exchange_url=config.upstream.exchange_url,
+            start_hour=parse_from(realm.exchange_from, self._clock.now()),
+            newest_end_s=int(checkpoint[1]) if checkpoint else None,
+            settings=_settings(realm, config),
+            client=self._client,
+            stream=stream,
+            journal=self._journals["quarantine"],
+            clock=self._clock,
+            rng=self._rng,
+            on_freeze=writer.wake,
+        )
+        return Strand(source, writer)
+
+    def _open_journals(self) -> None:
+        self._journals = {name: Journal(self._spool.journal(name), self._clock) for name in JOURNALS}
+
+    def _journal_writers(self) -> list[Writer]:
+        """What carries our own records."""
+        return [
+            Writer(self._spool.journal(landing.source), landing, self._engine, rules=JOURNAL_RULES, clock=self._clock)
+            for landing in (requests_landing(), quarantine_landing())
+        ]
+
+    def _leagues(self, realm: str) -> tuple[str, ...]:
+        """The lanes of ``realm`` in force now."""
+        return next((each.leagues for each in self._config.realms if each.name == realm), ())
+
+    def _committed(self, what: Committed) -> None:
+        if what.source in self._strands:
+            self._strands[what.source].source.committed(what)
+        self._on_commit(what)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(config.upstream.timeout_s, config.upstream.body_bytes_max)
+
+
+def _rules(config: Config) -> SealRules:
+    return SealRules(config.spool.batch_pages_max, config.spool.batch_bytes_max, config.spool.seal_after_s)
+
+
+def _settings(realm: Realm, config: Config) -> ExchangeSettings:
+    return ExchangeSettings(
+        leagues=realm.leagues,
+        late_poll_s=config.upstream.late_poll_s,
+        decoded_bytes_max=config.upstream.decoded_bytes_max,
+        stalled_after_s=config.freshness.stalled_after_s,
+    )
+
+
+def _river_off(realm: str) -> SourceStatus:
+    """A river that was asked for: this version does not read rivers, and says so instead of looking well."""
+    return SourceStatus(
+        name=f"river-{realm}",
+        kind="river",
+        realm=realm,
+        state=SourceState.OFF,
+        cursor=None,
+        lag_s=None,
+        last_ingest_time=None,
+        avg_req_per_sec=0.0,
+        stalled_since=None,
+        errors=0,
+        last_error="this version does not read the river yet; the exchange runs without it",
+    )

@@ -1,0 +1,61 @@
+"""Keeps ``poe_ingest_status`` in step with ``/status``: one row a source, written when it changed."""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from ledgerd.clock import Clock
+from ledgerd.status import SourceStatus
+from ledgerd.store.engine import Engine, Row
+from ledgerd.supervise import Heart, Stop
+
+COLUMNS = (
+    "source", "kind", "realm", "state", "last_cursor", "request_rate", "errors", "last_error", "last_ingest_time",
+    "stalled_since", "updated_at",
+)  # fmt: skip
+EVERY_S = 10.0
+
+
+class IngestStatus:
+    """The service that writes it."""
+
+    def __init__(self, engine: Engine, sources: Callable[[], Sequence[SourceStatus]], clock: Clock) -> None:
+        """``sources``: what ``/status`` says of them now."""
+        self._engine = engine
+        self._sources = sources
+        self._clock = clock
+        self._written: dict[str, tuple[object, ...]] = {}
+
+    async def run(self, stop: Stop, heart: Heart) -> None:
+        """Service: write what changed every few seconds, and once more at the stop."""
+        while not stop.is_set:
+            await self.write()
+            heart.beat()
+            await heart.sleep(stop, EVERY_S)
+        await self.write()
+
+    async def write(self) -> None:
+        """Write the sources whose state, cursor, errors or last ingest changed since they were last written."""
+        fresh = {source.name: source for source in self._sources()}
+        changed = [source for name, source in fresh.items() if self._written.get(name) != _mark(source)]
+        if not changed:
+            return
+        now_s = self._clock.now()
+        token = f"status-{math.floor(now_s * 1000)}"
+        await self._engine.insert("poe_ingest_status", COLUMNS, [_row(each, now_s) for each in changed], token=token)
+        self._written.update({source.name: _mark(source) for source in changed})
+
+
+def _mark(source: SourceStatus) -> tuple[object, ...]:
+    return source.state, source.cursor, source.errors, source.last_ingest_time, source.stalled_since
+
+
+def _row(source: SourceStatus, now_s: float) -> Row:
+    return (
+        source.name, source.kind, source.realm, source.state.value, source.cursor or "", source.avg_req_per_sec,
+        source.errors, source.last_error or "", _time(source.last_ingest_time), _time(source.stalled_since), now_s,
+    )  # fmt: skip
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,245 @@
+"""MarketHarvester: follows the currency exchange of a realm, hour by hour, through history and along the live edge."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ledgerd.clock import HOUR_S, Clock, rfc3339
+from ledgerd.errors import LedgerdError, UpstreamRefused, UpstreamUnavailable
+from ledgerd.events import GapFound, PageFrozen, Quarantined, emit
+from ledgerd.harvest.book import LIVE_WITHIN_S, Book
+from ledgerd.harvest.exchange_landing import KIND_HOUR, KIND_NEVER, KIND_UNREADABLE
+from ledgerd.harvest.exchange_page import (
+    HTTP_OK,
+    Digest,
+    NeverWas,
+    NotYet,
+    UnreadablePage,
+    read_answer,
+)
+from ledgerd.spool.journal import Journal, quarantine_record
+from ledgerd.spool.record import Page
+from ledgerd.spool.spool import Stream
+from ledgerd.spool.writer import Committed
+from ledgerd.status import LaneStatus, SourceStatus
+from ledgerd.supervise import Heart, Stop
+from ledgerd.upstream.body import UnreadableBody, decode
+from ledgerd.upstream.client import Answer, Client
+
+KIND = "exchange"
+PC = "pc"
+EDGE_DELAY_S = 90.0
+"""How long after an hour's end it is first asked for; GGG publishes it a minute or two later."""
+EDGE_JITTER_S = 30.0
+REFUSALS_MAX = 3
+RETRY_AFTER_MAX_S = HOUR_S
+UNREADABLE_PATIENCE_S = 6 * HOUR_S
+"""How long one hour may stay unreadable before the chain goes on without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeSettings:
+    """What an operator may change while the source runs."""
+
+    leagues: tuple[str, ...]
+    late_poll_s: float
+    decoded_bytes_max: int
+    stalled_after_s: float
+
+
+def hour_url(exchange_url: str, realm: str, hour: int | None) -> str:
+    """The address of an hour's digest; None asks for the oldest.
+
+    >>> hour_url("https://h/api/currency-exchange", "pc", 1787119200)
+    'https://h/api/currency-exchange/1787119200'
+    >>> hour_url("https://h/api/currency-exchange", "poe2", None)
+    'https://h/api/currency-exchange/poe2'
+    """
+    parts = [exchange_url.rstrip("/"), *([] if realm == PC else [realm]), *([] if hour is None else [str(hour)])]
+    return "/".join(parts)
+
+
+class ExchangeSource:
+    """One realm's exchange: asks for the next hour, judges the answer, freezes it. Its cursor is the stream's."""
+
+    def __init__(
+        self,
+        realm: str,
+        *,
+        exchange_url: str,
+        start_hour: int | None,
+        newest_end_s: int | None,
+        settings: ExchangeSettings,
+        client: Client,
+        stream: Stream,
+        journal: Journal,
+        clock: Clock,
+        rng: random.Random,
+        on_freeze: Callable[[], None],
+    ) -> None:
+        """``start_hour``: where a stream without a cursor begins, None for the oldest hour upstream keeps.
+
+        ``newest_end_s``: end of the newest hour committed so far, unix seconds.
+        ``settings`` may be replaced while running; ``on_freeze`` is told of every page on disk.
+        """
+        self.name = f"{KIND}-{realm}"
+        self.realm = realm
+        self.settings = settings
+        self._url = exchange_url
+        self._start_hour = start_hour
+        self._client = client
+        self._stream = stream
+        self._journal = journal
+        self._clock = clock
+        self._jitter = rng
+        self._on_freeze = on_freeze
+        self._book = Book(self.name, KIND, realm, clock, newest_end_s)
+        self._refusals = 0
+        self._is_early = False
+        self._not_before_s = 0.0
+        self._unreadable_since_s: float | None = None
+
+    @property
+    def next_hour(self) -> int | None:
+        """The hour to ask for next, unix seconds; None: the oldest upstream keeps."""
+        return int(self._stream.cursor) if self._stream.cursor else self._start_hour
+
+    async def run(self, stop: Stop, heart: Heart) -> None:
+        """Service: ask, judge, freeze, wait for the next hour; until the stop.
+
+        Raises UpstreamUnavailable or SpoolFull to be run again, UpstreamRefused to be left alone.
+        """
+        while not stop.is_set:
+            wait_s = self._wait_s()
+            if wait_s > 0 and await heart.sleep(stop, wait_s):
+                return
+            asked = self.next_hour
+            fetching = asyncio.ensure_future(self._fetch(asked))
+            if await stop.cuts_short(fetching):
+                return
+            await self._judge(asked, fetching.result())
+            heart.beat()
+
+    async def step(self) -> bool:
+        """Ask once, now, and freeze what comes; False if the hour is not published. Raises as ``run``."""
+        asked = self.next_hour
+        await self._judge(asked, await self._fetch(asked))
+        return not self._is_early
+
+    async def _judge(self, asked: int | None, answer: Answer) -> None:
+        """Take an answer and book how it went."""
+        try:
+            await self._take(asked, answer)
+        except LedgerdError as error:
+            self._book.failed(error)
+            raise
+        self._book.well()
+
+    def committed(self, what: Committed) -> None:
+        """A batch of this source is visible to ETL."""
+        self._book.committed(what)
+
+    def status(self, refused: str | None) -> SourceStatus:
+        """For ``/status``; ``refused``: why the supervisor stopped this source, if it did."""
+        cursor = None if self.next_hour is None else str(self.next_hour)
+        return self._book.status(cursor, self.settings.stalled_after_s, refused)
+
+    def lanes(self) -> list[LaneStatus]:
+        """For ``/status``: every league this source has stored since it started."""
+        return self._book.lanes()
+
+    async def _fetch(self, asked: int | None) -> Answer:
+        backfill = asked is None or asked + HOUR_S + LIVE_WITHIN_S < self._clock.now()
+        self._book.asked()
+        try:
+            return await self._client.get(
+                hour_url(self._url, self.realm, asked),
+                source=self.name,
+                realm=self.realm,
+                cursor="" if asked is None else str(asked),
+                backfill=backfill,
+            )
+        except UpstreamUnavailable as error:
+            self._book.failed(error)
+            raise
+
+    async def _take(self, asked: int | None, answer: Answer) -> None:
+        """Judge an answer and do what it calls for."""
+        try:
+            body = await asyncio.to_thread(decode, answer.body, answer.encoding, self.settings.decoded_bytes_max)
+            meaning = await asyncio.to_thread(read_answer, asked, answer.status, body)
+        except (UnreadableBody, UnreadablePage) as error:
+            await self._take_unreadable(asked, answer, str(error))
+            return
+        self._refusals, self._unreadable_since_s = 0, None
+        match meaning:
+            case NotYet():
+                self._is_early = True
+            case Digest(hour, next_hour):
+                await self._freeze(answer, hour, next_hour, KIND_HOUR)
+            case NeverWas(next_hour):
+                await self._freeze(answer, asked or 0, next_hour, KIND_NEVER)
+
+    async def _take_unreadable(self, asked: int | None, answer: Answer, reason: str) -> None:
+        """An answer that is no digest: a refusal, an outage, or a body worth keeping for a person."""
+        if answer.status // 100 == 4:  # noqa: PLR2004  the class of refusals
+            self._refused(answer, reason)
+        if answer.status != HTTP_OK:
+            raise UpstreamUnavailable(f"{self.name}: upstream answered {answer.status}", "See: ledgerd status")
+        await self._quarantine(asked, answer, reason)
+        now_s = self._clock.now()
+        since_s = self._unreadable_since_s = self._unreadable_since_s or now_s
+        if asked is None or now_s - since_s < UNREADABLE_PATIENCE_S:
+            raise UpstreamUnavailable(f"{self.name}: hour {asked} is unreadable: {reason}", "See: ledgerd status")
+        await self._freeze(answer, asked, asked + HOUR_S, KIND_UNREADABLE)
+        self._unreadable_since_s = None
+
+    def _refused(self, answer: Answer, reason: str) -> None:
+        """A 4xx that is not the edge: three in a row stop this source."""
+        self._refusals += 1
+        if self._refusals >= REFUSALS_MAX:
+            self._refusals = 0
+            raise UpstreamRefused(
+                f"{self.name}: refused {REFUSALS_MAX} times in a row, last with {answer.status} ({reason}).",
+                "Check upstream.exchange_url and daemon.contact, then: systemctl reload ledgerd",
+            )
+        self._not_before_s = self._clock.now() + min(answer.retry_after_s or 0.0, RETRY_AFTER_MAX_S)
+
+    async def _quarantine(self, asked: int | None, answer: Answer, reason: str) -> None:
+        """Keep the body, once for each time an hour turns unreadable."""
+        if self._unreadable_since_s is None:
+            cursor = "" if asked is None else str(asked)
+            emit(Quarantined(self.name, f"the answer for {cursor or 'the oldest hour'}", reason))
+            await self._journal.append(
+                quarantine_record(
+                    source=self.name,
+                    realm=self.realm,
+                    cursor=cursor,
+                    reason=reason,
+                    payload=answer.body,
+                    retrieved_at_ms=int(answer.received_at_s * 1000),
+                )
+            )
+
+    async def _freeze(self, answer: Answer, hour: int, next_hour: int, kind: str) -> None:
+        at_ms = int(answer.received_at_s * 1000)
+        page = Page(str(hour), str(next_hour), at_ms, answer.status, answer.encoding, answer.body, kind)
+        await self._stream.freeze(page)
+        emit(PageFrozen(self.name, page.asked, page.next, len(page.body)))
+        first_missing = hour + HOUR_S if kind == KIND_HOUR else hour
+        if next_hour > first_missing:
+            emit(GapFound(self.name, rfc3339(first_missing), rfc3339(next_hour), kind))
+        self._is_early = False
+        self._on_freeze()
+
+    def _wait_s(self) -> float:
+        """Seconds until it makes sense to ask: a little after the hour's end, late_poll_s after it was not there."""
+        now_s = self._clock.now()
+        if self._not_before_s > now_s:
+            return self._not_before_s - now_s
+        if self._is_early:
+            return self.settings.late_poll_s * self._jitter.uniform(0.8, 1.2)
+        hour = self.next_hour
+        early_s = 0.0 if hour is None else hour + HOUR_S + EDGE_DELAY_S - now_s
+        return early_s + self._jitter.uniform(0, EDGE_JITTER_S) if early_s > 0 else 0.0

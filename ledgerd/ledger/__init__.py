@@ -1,0 +1,1 @@
+"""What the API serves: gold in memory, with its age."""

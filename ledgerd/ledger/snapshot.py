@@ -1,0 +1,142 @@
+"""One league's prices at one time: immutable, indexed by every name a currency goes by (pure)."""
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from ledgerd.chaos_scale.reference import Reference
+from ledgerd.ledger.freshness import as_of_s
+from ledgerd.store.engine import Row
+
+SUGGESTIONS_MAX = 5
+ASKED_CHARS_MAX = 100
+"""Longer texts are misspellings of nothing; comparing them with every name would only cost time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one currency is worth and what that rests on: a row of gold with its names.
+
+    Values are per unit, in chaos and in divine, None where the league cannot tell; changes are shares (0.05 is +5 %).
+    """
+
+    id: str
+    name: str
+    tag: str | None
+    is_known: bool
+    """False: the reference table lacks the id, and the name is made from it."""
+    hour_s: int
+    chaos: float | None
+    divine: float | None
+    open_24h: float | None
+    high_24h: float | None
+    low_24h: float | None
+    units: int
+    units_24h: int
+    value_traded_24h: float
+    change_1h: float | None
+    change_24h: float | None
+    change_7d: float | None
+    volatility_24h: float | None
+    spread: float
+    markets: int
+    confidence: float
+    low_sample: bool
+    hours_24h: int
+    hours_7d: int
+    batch_id: str
+
+    @property
+    def as_of(self) -> int:
+        """The end of the hour it rests on, unix seconds."""
+        return as_of_s(self.hour_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """All prices of a league, most traded first. Build one with `of_rows`."""
+
+    realm: str
+    league: str
+    newest_hour_s: int
+    prices: tuple[Price, ...]
+    tag: str
+    """A short name of the content, the same for the same rows; what an ETag is made of."""
+    _index: Mapping[str, Price]
+
+    @classmethod
+    def of_rows(cls, realm: str, league: str, rows: Sequence[Row], reference: Reference) -> Self:
+        """From rows of the query ``ledger_newest`` without their league, at least one.
+
+        Where two currencies share a tag, a name or an alias, the more traded one has it; an id always means itself.
+        """
+        prices = sorted(
+            (_price(row, realm, reference) for row in rows), key=lambda price: (-price.value_traded_24h, price.id)
+        )
+        content = hashlib.blake2b(
+            repr((realm, league, sorted(rows, key=lambda row: str(row[0])))).encode(), digest_size=8
+        )
+        newest_hour_s = max(price.hour_s for price in prices)
+        return cls(realm, league, newest_hour_s, tuple(prices), content.hexdigest(), _indexed(prices, realm, reference))
+
+    @property
+    def as_of(self) -> int:
+        """The end of the newest hour, unix seconds."""
+        return as_of_s(self.newest_hour_s)
+
+    @property
+    def divine_in_chaos(self) -> float | None:
+        """What a divine is worth in chaos, None if the league cannot tell."""
+        divine = self.find("divine")
+        return divine.chaos if divine else None
+
+    def find(self, text: str) -> Price | None:
+        """The price of the currency ``text`` names (id, tag, name or alias, in any case); None if it has none here."""
+        return self._index.get(text.casefold())
+
+    def suggest(self, text: str) -> tuple[str, ...]:
+        """Names of priced currencies spelt nearly like ``text``, best first, each currency once."""
+        near_keys = nearest(text, self._index, SUGGESTIONS_MAX * 2)
+        near_names = dict.fromkeys(self._index[key.casefold()].name for key in near_keys)
+        return tuple(near_names)[:SUGGESTIONS_MAX]
+
+
+def nearest(text: str, known: Iterable[str], n: int = SUGGESTIONS_MAX) -> tuple[str, ...]:
+    """Up to ``n`` of ``known`` spelt nearly like ``text``, best first, whatever their case.
+
+    >>> nearest("standart", ["Standard", "Hardcore"])
+    ('Standard',)
+    """
+    if len(text) > ASKED_CHARS_MAX:
+        return ()
+    folded = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(text.casefold(), folded, n=n, cutoff=0.6)
+    return tuple(folded[name] for name in close)
+
+
+def _price(row: Row, realm: str, reference: Reference) -> Price:
+    currency, *facts = row
+    entry = reference.find(currency, realm)
+    if entry is None:
+        return Price(currency, reference.label(currency, realm), None, False, *facts)
+    return Price(currency, entry.name, entry.trade_tag or None, True, *facts)
+
+
+def _indexed(prices: Sequence[Price], realm: str, reference: Reference) -> dict[str, Price]:
+    """Every key to its price; ids first, then tags, names and aliases, so that a weaker key never hides a stronger.
+
+    A key the reference table gives to another currency is left out, though that one has no price here: a question
+    about it must not be answered with this one's price.
+    """
+    entries = [(price, reference.find(price.id, realm)) for price in prices]
+    index = {price.id.casefold(): price for price in prices}
+    weaker = [(price.tag, price, entry) for price, entry in entries if price.tag]
+    weaker += [(price.name, price, entry) for price, entry in entries]
+    weaker += [(alias, price, entry) for price, entry in entries if entry for alias in entry.aliases]
+    for key, price, entry in weaker:
+        owner = reference.find(key, realm)
+        if owner is None or owner == entry:
+            index.setdefault(key.casefold(), price)
+    return index

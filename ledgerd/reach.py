@@ -1,0 +1,148 @@
+"""How a command reaches the ledger: through the running daemon's socket, else over the data directory itself."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import aiohttp
+import orjson
+from aiohttp import web
+
+from ledgerd import __version__
+from ledgerd.app import load_reference, make_engine
+from ledgerd.clock import SystemClock, rfc3339
+from ledgerd.config import Config
+from ledgerd.errors import LedgerdError, QueryRefused, Refused, StoreUnavailable, UsageError
+from ledgerd.ledger.ledger import Ledger
+from ledgerd.status import ConfigStatus, DaemonState, SpoolState, SpoolStatus, Status, StoreState, StoreStatus
+from ledgerd.store.engine import Engine
+from ledgerd.store.queries import load_queries
+from ledgerd.web.app import create_control_app
+from ledgerd.web.deps import Deps
+
+TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A connection to the ledger's own socket; ``is_daemon``: a running daemon answers, not this process."""
+
+    session: aiohttp.ClientSession
+    is_daemon: bool
+
+    async def get(self, path: str, params: dict[str, str] | None = None) -> Any:  # noqa: ANN401  JSON of any shape
+        """The JSON that GET ``path`` answers. Raises Refused with the problem's own words."""
+        async with self.session.get(path, params=params) as response:
+            return _json(response.status, await response.read())
+
+    async def sql(self, query: str, fmt: str) -> bytes:
+        """The result of one read-only query in ``fmt``. Raises QueryRefused."""
+        async with self.session.post("/sql", params={"format": fmt}, data=query.encode()) as response:
+            body = await response.read()
+            if response.status != web.HTTPOk.status_code:
+                raise _problem(body, QueryRefused)
+            return body
+
+
+def _json(status: int, body: bytes) -> Any:  # noqa: ANN401  JSON of any shape
+    if status >= web.HTTPBadRequest.status_code:
+        raise _problem(body, Refused)
+    return orjson.loads(body)
+
+
+def _problem(body: bytes, kind: type[LedgerdError]) -> LedgerdError:
+    """An RFC 9457 answer as an error of ours."""
+    try:
+        problem = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        problem = {}
+    near = problem.get("suggestions") or []
+    meant = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+    return kind(f"{problem.get('detail', 'The daemon gave no reason.')}{meant}", problem.get("hint", ""))
+
+
+@asynccontextmanager
+async def daemon(config: Config) -> AsyncIterator[Reach | None]:
+    """The running daemon of this data directory; None if there is none."""
+    async with _session(config.socket_path) as session:
+        with suppress(aiohttp.ClientConnectionError, FileNotFoundError, PermissionError):
+            async with session.get("/healthz"):
+                pass
+            yield Reach(session, is_daemon=True)
+            return
+        yield None
+
+
+@asynccontextmanager
+async def ledger(config: Config) -> AsyncIterator[Reach]:
+    """The running daemon, or the same routes served by this process over the data directory."""
+    async with daemon(config) as running:
+        if running:
+            yield running
+            return
+    async with stored(config) as engine, _served(config, engine) as session:
+        yield Reach(session, is_daemon=False)
+
+
+@asynccontextmanager
+async def stored(config: Config, *, create: bool = False) -> AsyncIterator[Engine]:
+    """The engine of a data directory no daemon owns. UsageError if it holds nothing and may not be made."""
+    if config.clickhouse.engine == "embedded" and not create and not config.db_dir.exists():
+        raise UsageError(f"There is no data in {config.daemon.data_dir}.", "Start with: ledgerd run")
+    engine = make_engine(config)
+    await engine.open()
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def _served(config: Config, engine: Engine) -> AsyncIterator[aiohttp.ClientSession]:
+    """The control routes over ``engine``, on a socket of our own for as long as the command runs."""
+    book = Ledger(engine, load_reference(), load_queries())
+    book.expect(realm.name for realm in config.realms)
+    for realm in config.realms:
+        with suppress(QueryRefused):  # a database that was never migrated has no gold; the query then says so itself
+            await book.reload(realm.name)
+    clock = SystemClock()
+    deps = Deps(
+        ledger=book,
+        engine=engine,
+        queries=load_queries(),
+        status=lambda: _still(config, engine, rfc3339(clock.now())),
+        clock=clock,
+        freshness=lambda: config.freshness.model_copy(update={"policy": "serve"}),
+        version=__version__,
+    )
+    runner = web.AppRunner(create_control_app(deps), access_log=None)
+    await runner.setup()
+    try:
+        with TemporaryDirectory(prefix="ledgerd-") as folder:
+            path = Path(folder) / "ledgerd.sock"
+            await web.UnixSite(runner, path).start()
+            async with _session(path) as session:
+                yield session
+    finally:
+        await runner.cleanup()
+
+
+def _session(path: Path) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        "http://ledgerd",
+        connector=aiohttp.UnixConnector(str(path)),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+    )
+
+
+def _still(config: Config, engine: Engine, now: str) -> Status:
+    """The status of a ledger nobody runs."""
+    try:
+        store = StoreStatus(engine.info.name, engine.info.version, StoreState.OK)
+    except StoreUnavailable as error:
+        store = StoreStatus("unknown", "", StoreState.UNAVAILABLE, str(error))
+    spool = SpoolStatus(0, 0, config.spool.bytes_max, None, SpoolState.OK)
+    return Status(DaemonState.STOPPING, __version__, 0.0, ConfigStatus(0, now, None), store, spool)

@@ -1,0 +1,253 @@
+"""Batch → bronze → commit → retire: the only door into bronze, the same for every source."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ledgerd.clock import Clock
+from ledgerd.errors import StoreUnavailable
+from ledgerd.events import BatchCommitted, GapFound, JournalCommitted, Quarantined, emit
+from ledgerd.failpoint import failpoint
+from ledgerd.spool.record import JSON, Page
+from ledgerd.spool.spool import Batch, Stream
+from ledgerd.store.engine import Engine, Row
+from ledgerd.store.queries import load_queries
+from ledgerd.supervise import Heart, Stop
+
+QUARANTINE_COLUMNS = (
+    "source", "realm", "cursor", "reason", "payload", "payload_bytes", "batch_id", "page_seq", "retrieved_at",
+)  # fmt: skip
+CHECKPOINT_COLUMNS = (
+    "source", "realm", "seq", "batch_id", "cursor", "next_cursor", "pages", "rows", "rows_skipped",
+    "rows_quarantined", "leagues", "transform", "token", "retrieved_at", "committed_at",
+)  # fmt: skip
+
+MISMATCH = "the engine stored another number of rows than the page holds"
+"""The reason a whole page is quarantined beside the rows it did give."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealRules:
+    """When an open batch is sealed: at so many pages, so many bytes, or so many seconds after its first page."""
+
+    pages_max: int
+    bytes_max: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """One block for one table. ``suffix`` tells the inserts of a batch apart in their tokens."""
+
+    table: str
+    columns: Sequence[str]
+    rows: list[Row]
+    suffix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What a batch becomes. ``expected``: rows by page number that must be in bronze or quarantine afterwards;
+    ``by_league``: rows meant for bronze; ``skipped``: rows of leagues nobody asked for.
+    """  # noqa: D205  one sentence, two lines
+
+    inserts: list[Insert]
+    expected: Mapping[int, int]
+    by_league: Mapping[str, int]
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A batch that ETL may read now; ``next_cursor`` is where its source stands."""
+
+    source: str
+    batch: Batch
+    rows: int
+    by_league: Mapping[str, int]
+
+
+class Landing(Protocol):
+    """How the batches of one source become rows. Everything the rows depend on is in the pages and the recipe."""
+
+    source: str
+    realm: str
+    is_journal: bool
+    """True for our own records: they have no checkpoint and no ETL."""
+
+    def recipe(self) -> dict[str, JSON]:
+        """What a batch sealed now is sealed with: lanes, transform."""
+        ...
+
+    def land(self, batch: Batch, recipe: Mapping[str, JSON], pages: Sequence[Page]) -> Landed:
+        """The rows of a batch; runs in a thread; equal arguments, equal rows."""
+        ...
+
+    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, int]:
+        """Rows of ``batch`` in bronze and quarantine, by page number."""
+        ...
+
+
+def writer_name(stream: str) -> str:
+    """The service that carries the pages of ``stream``."""
+    return f"writer-{stream}"
+
+
+class Writer:
+    """Seals one stream's pages into batches and carries each to its commit, in order, however often it is interrupted.
+
+    Every step may be repeated: an insert has the batch's token, the commit row one of its own, retiring is a rename.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        landing: Landing,
+        engine: Engine,
+        *,
+        rules: SealRules,
+        clock: Clock,
+        on_commit: Callable[[Committed], None] = lambda _: None,
+    ) -> None:
+        """``rules`` may be replaced while running; ``on_commit`` is told of each batch once it is visible."""
+        self.name = writer_name(stream.name)
+        self.rules = rules
+        self._stream = stream
+        self._landing = landing
+        self._engine = engine
+        self._clock = clock
+        self._on_commit = on_commit
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """A page was frozen: see whether the batch is due."""
+        self._woken.set()
+
+    async def run(self, stop: Stop, heart: Heart) -> None:
+        """Service: carry what an earlier run left, then seal and carry until the stop, then once more."""
+        await self._carry_all(heart)
+        while not stop.is_set:
+            wait_s = self._due_in_s()
+            if wait_s is None or wait_s > 0:
+                await self._rest(stop, heart, wait_s)
+            else:
+                await self.flush(heart)
+        await self.flush(heart)
+
+    async def flush(self, heart: Heart) -> None:
+        """Seal whatever is open and carry every sealed batch to its commit."""
+        await self._stream.seal(self._landing.recipe())
+        await self._carry_all(heart)
+
+    async def _rest(self, stop: Stop, heart: Heart, wait_s: float | None) -> None:
+        """Wait for a page, for the batch to be due, or for the stop."""
+        self._woken.clear()
+        await heart.rest(stop, self._woken.wait() if wait_s is None else self._woken_within(wait_s))
+
+    async def _woken_within(self, wait_s: float) -> None:
+        sleeping = asyncio.ensure_future(self._clock.sleep(wait_s))
+        waking = asyncio.ensure_future(self._woken.wait())
+        try:
+            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            waking.cancel()
+
+    def _due_in_s(self) -> float | None:
+        """Seconds until the open batch is to be sealed; None while nothing is open."""
+        stream, rules = self._stream, self.rules
+        if stream.open_pages == 0 or stream.open_since_ms is None:
+            return None
+        if stream.open_pages >= rules.pages_max or stream.open_bytes >= rules.bytes_max:
+            return 0.0
+        return max(0.0, stream.open_since_ms / 1000 + rules.after_s - self._clock.now())
+
+    async def _carry_all(self, heart: Heart) -> None:
+        for batch in self._stream.sealed():
+            await self._carry(batch)
+            heart.beat()
+
+    async def _carry(self, batch: Batch) -> None:
+        """One batch, from wherever an earlier attempt stopped to retired."""
+        if self._landing.is_journal or not await self._is_committed(batch):
+            await self._store(batch)
+        await self._stream.retire(batch)
+
+    async def _is_committed(self, batch: Batch) -> bool:
+        rows = await self._engine.rows(
+            load_queries()["is_committed"],
+            {"source": self._landing.source, "seq": batch.seq, "batch": batch.batch_id},
+        )
+        return bool(rows[0][0])
+
+    async def _store(self, batch: Batch) -> None:
+        pages = await self._stream.pages(batch)
+        recipe = batch.recipe or self._landing.recipe()
+        landed = await asyncio.to_thread(self._landing.land, batch, recipe, pages)
+        failpoint("insert_sent")
+        for insert in landed.inserts:
+            await self._engine.insert(insert.table, insert.columns, insert.rows, token=f"{batch.token}{insert.suffix}")
+        failpoint("insert_acked")
+        if self._landing.is_journal:
+            emit(JournalCommitted(self._landing.source, batch.batch_id, batch.pages, len(pages), batch.next_cursor))
+            return
+        stored = await self._landing.count(self._engine, batch)
+        short = {seq: count for seq, count in landed.expected.items() if stored.get(seq, 0) != count}
+        if short:
+            await self._quarantine_pages(batch, pages, short, stored)
+        await self._commit(batch, recipe, landed, sum(stored.values()))
+
+    async def _commit(self, batch: Batch, recipe: Mapping[str, JSON], landed: Landed, rows: int) -> None:
+        """Write the row that lets ETL see the batch, and tell."""
+        leagues = recipe.get("leagues")
+        quarantined = max(0, rows - sum(landed.by_league.values()))
+        row = (
+            self._landing.source, self._landing.realm, batch.seq, batch.batch_id, batch.cursor, batch.next_cursor,
+            batch.pages, rows, landed.skipped, quarantined, leagues if isinstance(leagues, list) else [],
+            str(recipe.get("transform", "")), batch.token, batch.oldest_at_ms / 1000, self._clock.now(),
+        )  # fmt: skip
+        await self._engine.insert("bronze_ingest_checkpoints", CHECKPOINT_COLUMNS, [row], token=f"{batch.token}-commit")
+        failpoint("committed")
+        emit(BatchCommitted(self._landing.source, batch.batch_id, batch.pages, rows, batch.next_cursor))
+        self._on_commit(Committed(self._landing.source, batch, rows, landed.by_league))
+
+    async def _quarantine_pages(
+        self, batch: Batch, pages: Sequence[Page], short: Mapping[int, int], stored: Mapping[int, int]
+    ) -> None:
+        """Keep whole the pages of which the engine stored another number of rows than they hold."""
+        rows: list[Row] = []
+        for seq, count in sorted(short.items()):
+            page = pages[seq]
+            rows.append((
+                self._landing.source, self._landing.realm, page.asked, MISMATCH, page.body, len(page.body),
+                batch.batch_id, seq, page.retrieved_at_ms / 1000,
+            ))  # fmt: skip
+            emit(Quarantined(self._landing.source, page.asked, f"{MISMATCH}: {stored.get(seq, 0)} of {count}"))
+        await self._engine.insert("bronze_quarantine", QUARANTINE_COLUMNS, rows, token=f"{batch.token}-mismatch")
+
+
+async def last_checkpoint(engine: Engine, source: str) -> tuple[int, str] | None:
+    """``(seq, next_cursor)`` of the newest commit of ``source``: the fallback when the spool is lost."""
+    rows = await engine.rows(load_queries()["last_checkpoint"], {"source": source})
+    if not rows:
+        return None
+    seq, cursor = rows[0]
+    if not isinstance(seq, int) or not isinstance(cursor, str):
+        raise StoreUnavailable(
+            "bronze_ingest_checkpoints holds a row of another shape", "See: ledgerd migrate --status"
+        )
+    return seq, cursor
+
+
+async def record_breaks(engine: Engine, breaks: Sequence[tuple[str, str, str]], clock: Clock) -> None:
+    """Write a gap for each break start-up found in a chain: pages the disk lost between two that it kept.
+
+    ``breaks``: ``(stream, after_next, found_asked)``; the same break again, at a later start, is a no-op.
+    """
+    for stream, after_next, found_asked in breaks:
+        reason = "the spool lost these pages"
+        row = (stream, stream.partition("-")[2], after_next, found_asked, reason, clock.now())
+        columns = ("source", "realm", "cursor_from", "cursor_to", "reason", "retrieved_at")
+        emit(GapFound(stream, after_next, found_asked, reason))
+        await engine.insert("bronze_gaps", columns, [row], token=f"break-{stream}-{after_next}-{found_asked}")

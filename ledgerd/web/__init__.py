@@ -1,0 +1,1 @@
+"""HTTP: status, metrics, the Ledger API, one file per group of routes."""

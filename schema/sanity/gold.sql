@@ -1,0 +1,44 @@
+-- Gold at a glance. Pipe into clickhouse-client --multiquery --database poe_trade, or run one by one: ledgerd sql "…".
+-- Each query says above it what good looks like.
+
+-- Coverage and age. Good: newest_age_h below 3 while harvesting; divine_in_chaos what the game says.
+SELECT
+    realm, league, uniqExact(currency) AS currencies, uniqExact(hour) AS hours, max(hour) AS newest,
+    dateDiff('hour', max(hour), now('UTC')) AS newest_age_h,
+    round(argMaxIf(chaos_value, hour, currency = 'Metadata/Items/Currency/CurrencyModValues'), 2) AS divine_in_chaos
+FROM gold_currency_snapshot FINAL
+GROUP BY realm, league
+ORDER BY realm, currencies DESC;
+
+-- Rows of silver without a row of gold. Good: 0 for every realm (the newest hour may show for a second).
+SELECT realm, count() AS missing, min(hour) AS first_missing, max(hour) AS last_missing
+FROM silver_currency_norm
+WHERE (realm, league, currency, hour) NOT IN (SELECT realm, league, currency, hour FROM gold_currency_snapshot)
+GROUP BY realm
+ORDER BY realm;
+
+-- Impossible values. Good: 0 in every column.
+SELECT
+    countIf(low_24h > high_24h OR chaos_value > high_24h OR chaos_value < low_24h) AS outside_its_range,
+    countIf(units > units_24h) AS more_than_its_day,
+    countIf(hours_24h > 24 OR hours_7d > 168 OR hours_24h > hours_7d) AS windows_wrong,
+    countIf(change_24h <= -1 OR volatility_24h < 0) AS moves_wrong
+FROM gold_currency_snapshot FINAL;
+
+-- The newest hour of each league by confidence. Good: most of value_traded_24h in the upper bands.
+SELECT
+    realm, league, floor(confidence, 1) AS confidence_from, count() AS currencies,
+    round(sum(value_traded_24h)) AS value_traded_24h, round(quantileExact(hours_24h)) AS median_hours_24h
+FROM gold_currency_snapshot FINAL
+WHERE (realm, league, hour) IN (SELECT realm, league, max(hour) FROM gold_currency_snapshot GROUP BY realm, league)
+GROUP BY realm, league, confidence_from
+ORDER BY realm, league, confidence_from DESC;
+
+-- The largest moves of the newest hour among what is surely priced. Good: names you have an explanation for.
+SELECT
+    realm, league, currency, chaos_value, round(change_24h * 100, 1) AS change_24h_percent, confidence, hours_24h
+FROM gold_currency_snapshot FINAL
+WHERE confidence >= 0.8 AND isNotNull(change_24h)
+    AND (realm, league, hour) IN (SELECT realm, league, max(hour) FROM gold_currency_snapshot GROUP BY realm, league)
+ORDER BY abs(change_24h) DESC, realm, league, currency
+LIMIT 30;

@@ -1,0 +1,152 @@
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from ledgerd.clock import SystemClock
+from ledgerd.etl.retention import BRONZE, DAY_S, Keep, OpenBatch, Partition, Retention, expired, ttl_changes
+from ledgerd.etl.runner import load_steps
+from ledgerd.events import tally
+from ledgerd.store.migrate import Migrator
+from tests.clocks import ManualClock
+from tests.store.exchange_rows import CHAOS, DIVINE, body, commit, land, market
+from tests.store.refining import runner
+
+PAGE = body(market(DIVINE, CHAOS, (50, 5000)))
+KEEP = Keep(bronze_days=10, silver_days=20, gold_days=40)
+
+
+def unix_s(text):
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+MONDAY_S = unix_s("2026-06-01")
+WEEK = Partition("bronze_exchange_events", "20260601", 5, 50)
+MONTH = Partition("silver_exchange_ticks", "202606", 5, 50)
+WEEK_END_S, MONTH_END_S = unix_s("2026-06-08"), unix_s("2026-07-01")
+
+
+@pytest.mark.parametrize(
+    ("partition", "expected"),
+    [
+        (WEEK, WEEK_END_S),
+        (MONTH, MONTH_END_S),
+        (Partition("gold_currency_snapshot", "202612", 0, 0), unix_s("2027-01-01")),
+        (Partition("gold_currency_snapshot", "202402", 0, 0), unix_s("2024-03-01")),
+    ],
+)
+def test_a_partition_ends_with_its_week_or_its_month(partition, expected):
+    assert partition.end_s == expected
+
+
+@pytest.mark.parametrize(
+    ("partition", "oldest_drop_s"), [(WEEK, WEEK_END_S + 10 * DAY_S), (MONTH, MONTH_END_S + 20 * DAY_S)]
+)
+def test_a_partition_goes_when_its_last_row_is_past_its_days(partition, oldest_drop_s):
+    assert expired([partition], KEEP, [], oldest_drop_s) == [partition]
+    assert expired([partition], KEEP, [], oldest_drop_s - 1) == []
+
+
+def test_nought_days_keep_for_ever():
+    assert expired([WEEK, MONTH], Keep(0, 0, 0), [], 9e9) == []
+
+
+@pytest.mark.parametrize(("retrieved_s", "expected"), [(WEEK_END_S, [WEEK]), (WEEK_END_S - 1, [])])
+def test_bronze_stays_while_a_batch_fetched_in_it_is_open(retrieved_s, expected):
+    assert expired([WEEK], KEEP, [OpenBatch(9e9, 0), OpenBatch(retrieved_s, 0)], 9e9) == expected
+
+
+@pytest.mark.parametrize(("after_days", "expected"), [(8, [MONTH]), (7.9, [])])
+def test_silver_stays_while_an_open_batch_looks_back_on_it(after_days, expected):
+    hour_s = int(MONTH_END_S + after_days * DAY_S)
+
+    assert expired([MONTH], KEEP, [OpenBatch(9e9, hour_s)], 9e9) == expected
+
+
+@pytest.mark.parametrize(
+    ("has", "days", "expected"),
+    [
+        (400, 90, {}),
+        (400, 340, {}),
+        (400, 341, {"bronze_requests": 401}),
+        (400, 0, {"bronze_requests": 0}),
+        (0, 999, {}),
+    ],
+)
+def test_the_engines_ttl_always_acts_later_than_retention(has, days, expected):
+    assert ttl_changes({"bronze_requests": has}, Keep(days, 0, 0)) == expected
+
+
+@pytest.fixture
+async def db(engine):
+    await Migrator(engine, SystemClock()).apply()
+    return engine
+
+
+async def partitions(db):
+    return dict(
+        await db.rows(
+            "SELECT table, arraySort(groupUniqArray(partition_id)) FROM system.parts WHERE active"
+            " AND database = currentDatabase() AND match(table, 'exchange_|currency_') AND partition_id != 'all'"
+            " GROUP BY table"
+        )
+    )
+
+
+async def fill(db, weeks):
+    """One batch a week, an hour of Monday, 2026-06-01 onwards, committed and not refined."""
+    for seq in range(weeks):
+        hour_s = MONDAY_S + seq * 7 * DAY_S
+        await land(db, seq, hour_s, PAGE)
+        await commit(db, seq, hour_s)
+
+
+async def test_only_partitions_behind_every_watermark_are_dropped(db):
+    await fill(db, 3)
+    await runner(db).run_once()
+    await land(db, 3, MONDAY_S + 21 * DAY_S, PAGE)
+    await commit(db, 3, MONDAY_S + 21 * DAY_S)
+    retention = Retention(db, load_steps(), ManualClock(MONDAY_S + 1000 * DAY_S), KEEP)
+    seen = tally["PartitionDropped", "bronze_exchange_events"]
+
+    dropped = await retention.run_once()
+
+    assert [(partition.table, partition.id) for partition in dropped] == [
+        ("bronze_exchange_events", "20260601"),
+        ("bronze_exchange_events", "20260608"),
+        ("bronze_exchange_events", "20260615"),
+    ]
+    assert (await partitions(db))["bronze_exchange_events"] == ["20260622"]
+    assert tally["PartitionDropped", "bronze_exchange_events"] == seen + 3
+    await runner(db).run_once()
+    await retention.run_once()
+    assert await partitions(db) == {}
+
+
+async def test_a_step_of_a_new_version_gets_its_input_before_it_goes(db):
+    await fill(db, 1)
+    await runner(db).run_once()
+    await db.execute(
+        "ALTER TABLE etl_runs DELETE WHERE step = 'gold_currency_snapshot'", settings={"mutations_sync": 2}
+    )
+
+    retention = Retention(db, load_steps(), ManualClock(MONDAY_S + 1000 * DAY_S), KEEP)
+
+    assert await retention.run_once() == []
+
+
+async def ttls(db):
+    sql = "SELECT name, engine_full FROM system.tables WHERE name IN {names:Array(String)}"
+    found = await db.rows(sql, {"names": list(BRONZE)})
+    return {name: "".join(re.findall(r"toIntervalDay\((\d+)\)", engine)) for name, engine in found}
+
+
+async def test_ttls_follow_longer_retention_and_leave_when_rows_are_kept_for_ever(db):
+    retention = Retention(db, load_steps(), ManualClock(MONDAY_S), Keep(500, 0, 0))
+    seen = [await ttls(db)]
+    for days in (500, 90, 0, 90):
+        retention.keep = Keep(days, 0, 0)
+        await retention.run_once()
+        seen.append(await ttls(db))
+
+    assert seen == [dict.fromkeys(BRONZE, text) for text in ("400", "560", "560", "", "")]

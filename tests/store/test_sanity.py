@@ -1,0 +1,60 @@
+import pytest
+
+from ledgerd.clock import SystemClock
+from ledgerd.store.migrate import Migrator
+from ledgerd.store.migration import split_statements
+from ledgerd.store.queries import schema_root
+from tests.store.exchange_rows import CHAOS, DIVINE, body, commit, land, market
+from tests.store.refining import runner
+
+HOUR_S = 1_787_086_800
+
+
+def text_of(layer):
+    return (schema_root() / "sanity" / f"{layer}.sql").read_text(encoding="utf-8")
+
+
+def sanity(layer):
+    return split_statements(text_of(layer))
+
+
+async def fill(engine):
+    """Two good hours, refined, and one market nobody can read."""
+    await Migrator(engine, SystemClock()).apply()
+    for seq in range(2):
+        hour_s = HOUR_S + seq * 3600
+        await land(engine, seq, hour_s, body(market(DIVINE, CHAOS, (50, 5000)), market("new", CHAOS, (400, 800)), 7))
+        await commit(engine, seq, hour_s, rows=3)
+    await runner(engine).run_once()
+
+
+@pytest.mark.parametrize("layer", ["bronze", "silver", "gold"])
+def test_every_sanity_query_says_what_good_looks_like(layer):
+    for query in text_of(layer).strip().split(";\n"):
+        assert " Good: " in query.strip().split("\n\n")[-1].partition("SELECT")[0], query
+
+
+async def test_sanity_queries_run_and_find_a_good_database_good(engine):
+    await fill(engine)
+
+    answers = {layer: [await engine.rows(query) for query in sanity(layer)] for layer in ("bronze", "silver", "gold")}
+
+    _, differing, chains, gaps, quarantine, *_ = answers["bronze"]
+    assert (differing, gaps) == ([], [])
+    assert [row[4:6] for row in chains] == [(0, 0)]
+    assert [row[:3] for row in quarantine] == [("exchange-poe2", "market is not an object", 2)]
+    ticks, untouched, _, impossible, nameless, steps = answers["silver"]
+    assert [row[2:4] for row in ticks] == [(4, 2)]
+    assert (untouched, impossible) == ([], [(0, 0, 0, 0)])
+    assert [row[1] for row in nameless] == ["new"]
+    assert [row[3:6] for row in steps] == [(1, 0, 0)] * 3
+    coverage, missing, impossible, *_ = answers["gold"]
+    assert [row[-1] == pytest.approx(100, rel=0.05) for row in coverage] == [True]
+    assert (missing, impossible) == ([], [(0, 0, 0, 0)])
+
+
+async def test_sanity_shows_a_batch_whose_rows_are_gone(engine):
+    await fill(engine)
+    await commit(engine, 2, HOUR_S + 7200, rows=9)
+
+    assert [row[1:] for row in await engine.rows(sanity("bronze")[1])] == [(2, "exchange-poe2-000002", 9, 0, 0)]
