@@ -33,8 +33,8 @@ def cli() -> None:
 @config_option
 def run(config_path: Path | None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C. SIGHUP reloads the configuration."""
-    from ledgerd.app import serve  # noqa: PLC0415  commands load what they use: --help answers at once
-    from ledgerd.config.load import load  # noqa: PLC0415
+    from ledgerd.app import serve
+    from ledgerd.config.load import load
 
     _run(serve(lambda: load(config_path, os.environ)))
 
@@ -46,7 +46,7 @@ def run(config_path: Path | None) -> None:
 @click.option("--seed", default=1, show_default=True, help="Another seed is another market.")
 def demo(port: int, data_dir: Path, speed: float, seed: int) -> None:
     """Run the whole daemon against a stand-in for GGG: no account, no network."""
-    from ledgerd.demo import run_demo  # noqa: PLC0415
+    from ledgerd.demo import run_demo
 
     _run(run_demo(port=port, data_dir=data_dir, speed=speed, seed=seed))
 
@@ -55,7 +55,7 @@ def demo(port: int, data_dir: Path, speed: float, seed: int) -> None:
 @config_option
 def check_config(config_path: Path | None) -> None:
     """Read the configuration, say everything that is wrong with it, and exit 78 if anything is."""
-    from ledgerd.config.load import load  # noqa: PLC0415
+    from ledgerd.config.load import load
 
     loaded = load(config_path, os.environ)
     for note in loaded.notes:
@@ -70,7 +70,7 @@ def check_config(config_path: Path | None) -> None:
 @click.option("--apply", "wants_apply", is_flag=True, help="Bring the database up to this version's schema.")
 def migrate(config_path: Path | None, wants_status: bool, dry_run: bool, wants_apply: bool) -> None:
     """Look at the database's schema or bring it up to date. `ledgerd run` does so by itself."""
-    from ledgerd import offline  # noqa: PLC0415
+    from ledgerd import offline
 
     if wants_apply and (wants_status or dry_run):
         raise UsageError("--apply goes alone; --status and --dry-run go together.", "ledgerd migrate --apply")
@@ -82,7 +82,7 @@ def migrate(config_path: Path | None, wants_status: bool, dry_run: bool, wants_a
 @click.option("--json", "as_json", is_flag=True, help="The whole of /status as JSON.")
 def status(config_path: Path | None, as_json: bool) -> None:
     """Say how the running daemon is. Exits 1 if none runs, or if it is not well."""
-    from ledgerd import offline  # noqa: PLC0415
+    from ledgerd import offline
 
     sys.exit(_run(offline.status(_config(config_path), as_json=as_json)))
 
@@ -93,7 +93,7 @@ def status(config_path: Path | None, as_json: bool) -> None:
 @click.option("--format", "fmt", default="PrettyCompact", show_default=True, help="Any of ClickHouse's text formats.")
 def sql(config_path: Path | None, query: str, fmt: str) -> None:
     """Run one read-only QUERY ("-" reads it from standard input)."""
-    from ledgerd import offline  # noqa: PLC0415
+    from ledgerd import offline
 
     query = sys.stdin.read() if query == "-" else query
     _run(offline.sql(_config(config_path), query, fmt))
@@ -111,7 +111,7 @@ def sql(config_path: Path | None, query: str, fmt: str) -> None:
 @click.option("--cursor", help="Dry run: the id to ask for; default: where the daemon or the configuration stands.")
 def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str | None, **which: Any) -> None:  # noqa: ANN401  realm, kind, league
     """Fetch one page of a source by hand, to see what upstream says and what the cursor would do."""
-    from ledgerd import offline  # noqa: PLC0415
+    from ledgerd import offline
 
     if not once:
         raise UsageError("harvest fetches one page.", "Add --once; to follow the source: ledgerd run")
@@ -130,7 +130,7 @@ def etl() -> None:
 @config_option
 def etl_status(config_path: Path | None) -> None:
     """List each step's watermark and how many batches wait for it."""
-    from ledgerd import offline  # noqa: PLC0415
+    from ledgerd import offline
 
     _run(offline.etl_status(_config(config_path)))
 
@@ -139,7 +139,7 @@ def etl_status(config_path: Path | None) -> None:
 @config_option
 def etl_run(config_path: Path | None) -> None:
     """Refine every committed batch that waits, then stop. The running daemon does so by itself."""
-    from ledgerd import offline  # noqa: PLC0415
+    from ledgerd import offline
 
     _run(offline.etl_run(_config(config_path)))
 
@@ -152,7 +152,7 @@ def etl_run(config_path: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The Ledger API's answer as it is.")
 def price(config_path: Path | None, name: str, realm: str | None, league: str | None, as_json: bool) -> None:
     """Say what a currency is worth. NAME: a name, trade tag, alias or metadata id."""
-    from ledgerd import offline  # noqa: PLC0415
+    from ledgerd import offline
 
     _run(offline.price(_config(config_path), name, realm=realm, league=league, as_json=as_json))
 
@@ -172,20 +172,20 @@ def price(config_path: Path | None, name: str, realm: str | None, league: str | 
 @click.option("--edge", type=click.Choice(["clock", "manual"]), default="clock", show_default=True)
 def sim(faults: str, **options: Any) -> None:  # noqa: ANN401  passed on to SimOptions, which checks them
     """Serve GGG's exchange on loopback: a seeded market with known true values, or recorded hours."""
-    from ledgerd.demo import run_sim  # noqa: PLC0415
+    from ledgerd.demo import run_sim
 
     chosen = tuple(name.strip() for name in faults.split(",") if name.strip())
     _run(run_sim(faults=chosen, **options))
 
 
 def _config(path: Path | None, *, harvesting: bool = False) -> Any:  # noqa: ANN401  Config, loaded late
-    from ledgerd.config.load import load  # noqa: PLC0415
+    from ledgerd.config.load import load
 
     return load(path, os.environ, harvesting=harvesting).config
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  whatever the command returns
-    import uvloop  # noqa: PLC0415
+    import uvloop
 
     return uvloop.run(work)
 

@@ -54,6 +54,16 @@ class ScaledClock:
         await asyncio.sleep(wait_s / self._speed)
 
 
+async def wait_for(event: asyncio.Event, clock: Clock, wait_s: float) -> None:
+    """Return when ``event`` is set, or after ``wait_s`` seconds of ``clock``."""
+    waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(wait_s))]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
 def hour_of(unix_s: float) -> int:
     """The unix second at which the hour holding ``unix_s`` began.
 

@@ -15,6 +15,7 @@ LedgerdError                  message + hint; the hint ends in a command to type
 └── Fatal                     the process ends with ``exit_code``; systemd does not loop on 64, 70, 74 and 78
     ├── UsageError            64
     ├── SchemaNewer           70: the database was written by a newer ledgerd
+    ├── MigrationRefused      70: an applied migration was edited, or the engine refuses one
     ├── StoreLocked           73: another process owns the data directory
     ├── SpoolUnreadable       74
     ├── CannotStart           75: a port taken, a server out of reach; worth another try
@@ -51,7 +52,9 @@ class SpoolFull(Transient):
 
 
 class StoreUnavailable(Transient):
-    """The engine cannot serve now."""
+    """The engine cannot serve now; ``code`` is ClickHouse's error number, 0 if it gave none."""
+
+    code: int = 0
 
 
 class NotPricedYet(Transient):
@@ -71,7 +74,9 @@ class ChainBroken(Refused):
 
 
 class QueryRefused(Refused):
-    """SQL that cannot be run: wrong, too costly, or not read-only."""
+    """SQL that cannot be run: wrong, too costly, or not read-only; ``code`` as in StoreUnavailable."""
+
+    code: int = 0
 
 
 class NotKnown(Refused):
@@ -101,6 +106,12 @@ class UsageError(Fatal):
 
 class SchemaNewer(Fatal):
     """The database was migrated by a newer ledgerd."""
+
+    exit_code = 70
+
+
+class MigrationRefused(Fatal):
+    """A migration was edited after it was applied, or the engine refuses it: trying again cannot help."""
 
     exit_code = 70
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ledgerd.config import Config, Daemon, Realm, Secret, is_loopback
+from ledgerd.config import ClickHouse, Config, Daemon, Realm, Secret, is_loopback
 from ledgerd.config.draft import Draft, Loc
 from ledgerd.config.env import apply_environment
 from ledgerd.errors import ConfigError
@@ -178,11 +178,8 @@ def _contradict(draft: Draft, config: Config, harvesting: bool) -> None:
 
 def contradictions(config: Config, harvesting: bool) -> Iterator[tuple[Loc, object, str]]:
     """Values that are right alone and impossible together: where, the value, and the rule."""
-    store, upstream, spool, roles = config.clickhouse, config.upstream, config.spool, config.roles
-    if store.engine == "server" and not store.url:
-        yield ("clickhouse", "url"), "", 'must be given when engine = "server", like "clickhouse://127.0.0.1:9000"'
-    if store.engine == "embedded" and store.cluster:
-        yield ("clickhouse", "cluster"), store.cluster, 'must be empty unless engine = "server"'
+    upstream, spool, roles = config.upstream, config.spool, config.roles
+    yield from _contradictory_store(config.clickhouse)
     if upstream.body_bytes_max > upstream.decoded_bytes_max:
         yield ("upstream", "body_bytes_max"), upstream.body_bytes_max, "must not be larger than decoded_bytes_max"
     if spool.batch_bytes_max > spool.bytes_max:
@@ -196,6 +193,16 @@ def contradictions(config: Config, harvesting: bool) -> Iterator[tuple[Loc, obje
             yield ("realm", realm.name, "name"), realm.name, "must stand once; write its settings into one [[realm]]"
         if realm.river and realm.name == "poe2":
             yield ("realm", "poe2", "river"), True, "must be false: public stashes exist for pc, xbox and sony only"
+
+
+def _contradictory_store(store: ClickHouse) -> Iterator[tuple[Loc, object, str]]:
+    """What of ``[clickhouse]`` goes with one engine only."""
+    if store.engine == "server" and not store.url:
+        yield ("clickhouse", "url"), "", 'must be given when engine = "server", like "clickhouse://127.0.0.1:9000"'
+    if store.engine == "embedded" and store.cluster:
+        yield ("clickhouse", "cluster"), store.cluster, 'must be empty unless engine = "server"'
+    if store.engine == "embedded" and store.database == "default":
+        yield ("clickhouse", "database"), "default", "must not be the embedded engine's own, which opens files by name"
 
 
 def _nameless(config: Config) -> Iterator[tuple[Loc, object, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.abc import Traversable
 
 from ledgerd.chaos_scale.reference import Reference
-from ledgerd.clock import Clock
+from ledgerd.clock import Clock, wait_for
 from ledgerd.errors import LedgerdError
 from ledgerd.etl.norm import Scale
 from ledgerd.etl.plan import NOTHING_DONE, TASKS_MAX, Batch, Step, Task, kind_of, ordered, parse_step, plan
@@ -108,7 +108,7 @@ class Runner:
             done = await self._round(stop, heart)
             heart.beat()
             if not done and not stop.is_set:
-                await heart.rest(stop, self._woken_within(self._wait_s()))
+                await heart.rest(stop, wait_for(self._woken, self._clock, self._wait_s()))
 
     async def run_once(self) -> int:
         """Do what one plan holds; how many tasks were done. 0: nothing is left to do, or all that is left waits."""
@@ -202,15 +202,6 @@ class Runner:
         now_s = self._clock.now()
         waits = [trouble.not_before_s - now_s for trouble in self._troubles.values() if trouble.step]
         return max(0.0, min([self._interval_s, *waits]))
-
-    async def _woken_within(self, wait_s: float) -> None:
-        sleeping = asyncio.ensure_future(self._clock.sleep(wait_s))
-        waking = asyncio.ensure_future(self._woken.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
 
     def _mark(self, step: Step, source: str) -> int:
         return self._done.get((step.name, source), NOTHING_DONE)

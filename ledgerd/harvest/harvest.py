@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ledgerd.clock import Clock
 from ledgerd.config import Config, Realm, user_agent
@@ -16,7 +17,7 @@ from ledgerd.spool.writer import Committed, SealRules, Writer, last_checkpoint, 
 from ledgerd.status import LaneStatus, SourceState, SourceStatus
 from ledgerd.store.engine import Engine
 from ledgerd.supervise import Heart, Service, State, Supervisor
-from ledgerd.upstream.client import Client, Limits
+from ledgerd.upstream.client import Client, Limits, RequestRecord
 from ledgerd.upstream.throttle import Throttle
 
 JOURNAL_RULES = SealRules(pages_max=1_000, bytes_max=32 << 20, after_s=10.0)
@@ -61,7 +62,7 @@ class Harvest:
             limits=_limits(config),
             throttle=self._throttle,
             clock=clock,
-            remember=lambda record: self._journals["requests"].append(asdict(record)),
+            remember=lambda record: self._journals["requests"].append(_request_record(record)),
         )
         self._strands: dict[str, Strand] = {}
 
@@ -214,6 +215,12 @@ def _settings(realm: Realm, config: Config) -> ExchangeSettings:
         decoded_bytes_max=config.upstream.decoded_bytes_max,
         stalled_after_s=config.freshness.stalled_after_s,
     )
+
+
+def _request_record(record: RequestRecord) -> dict[str, Any]:
+    """A record for the requests journal: its keys are the columns of ``bronze_requests``."""
+    fields = asdict(record)
+    return {**fields, "requested_at": fields.pop("requested_at_ms") / 1000}
 
 
 def _river_off(realm: str) -> SourceStatus:

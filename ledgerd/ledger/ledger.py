@@ -1,7 +1,7 @@
 """The ledger: the current snapshot of every league, loaded from gold and read without waiting."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -10,7 +10,7 @@ from ledgerd.clock import HOUR_S, rfc3339
 from ledgerd.errors import NotKnown, NotPricedYet
 from ledgerd.events import Priced, emit
 from ledgerd.ledger.snapshot import Price, Snapshot, nearest
-from ledgerd.store.engine import Engine
+from ledgerd.store.engine import Engine, Row
 
 RELOAD_TIMEOUT_S = 30.0
 WINDOW_S = 7 * 24 * HOUR_S
@@ -48,10 +48,7 @@ class Ledger:
             newest_hour_s = max((snapshot.newest_hour_s for snapshot in held.values()), default=0)
             params = {"realm": realm, "since": max(0, newest_hour_s - WINDOW_S)}
             rows = await self._engine.rows(self._newest_sql, params, timeout_s=RELOAD_TIMEOUT_S)
-            loaded = {
-                league: Snapshot.of_rows(realm, league, [row[1:] for row in group], self._reference)
-                for league, group in groupby(rows, key=itemgetter(0))
-            }
+            loaded = await asyncio.to_thread(_by_league, realm, rows, self._reference)
             self._snapshots[realm] = {**held, **loaded}
         for league, snapshot in loaded.items():
             if league not in held or held[league].newest_hour_s != snapshot.newest_hour_s:
@@ -106,6 +103,14 @@ class Ledger:
     def label(self, realm: str, currency_id: str) -> str:
         """A readable name for an id."""
         return self._reference.label(currency_id, realm)
+
+
+def _by_league(realm: str, rows: Sequence[Row], reference: Reference) -> dict[str, Snapshot]:
+    """The snapshots of ``rows``, which are sorted by league: 10 ms for one of 500 prices, so in a thread."""
+    return {
+        league: Snapshot.of_rows(realm, league, [row[1:] for row in group], reference)
+        for league, group in groupby(rows, key=itemgetter(0))
+    }
 
 
 def _resolved(kind: str, asked: str, known: Iterable[str], where: str) -> str:

@@ -3,10 +3,13 @@
 import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
+import orjson
+
 from ledgerd.chaos_scale.reference import Reference
+from ledgerd.clock import rfc3339
 from ledgerd.ledger.freshness import as_of_s
 from ledgerd.store.engine import Row
 
@@ -47,11 +50,15 @@ class Price:
     hours_24h: int
     hours_7d: int
     batch_id: str
+    as_of: int = field(init=False)
+    """The end of the hour it rests on, unix seconds."""
+    json_head: bytes = field(init=False, repr=False)
+    """The price as the API shows it, made once: a JSON object that still lacks what changes with time and its brace."""
 
-    @property
-    def as_of(self) -> int:
-        """The end of the hour it rests on, unix seconds."""
-        return as_of_s(self.hour_s)
+    def __post_init__(self) -> None:
+        """Make what is asked for again and again."""
+        object.__setattr__(self, "as_of", as_of_s(self.hour_s))
+        object.__setattr__(self, "json_head", _json_head(self))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +68,8 @@ class Snapshot:
     realm: str
     league: str
     newest_hour_s: int
+    hours_s: tuple[int, ...]
+    """The hours its prices rest on, newest first."""
     prices: tuple[Price, ...]
     tag: str
     """A short name of the content, the same for the same rows; what an ETag is made of."""
@@ -78,8 +87,10 @@ class Snapshot:
         content = hashlib.blake2b(
             repr((realm, league, sorted(rows, key=lambda row: str(row[0])))).encode(), digest_size=8
         )
-        newest_hour_s = max(price.hour_s for price in prices)
-        return cls(realm, league, newest_hour_s, tuple(prices), content.hexdigest(), _indexed(prices, realm, reference))
+        hours_s = tuple(sorted({price.hour_s for price in prices}, reverse=True))
+        return cls(
+            realm, league, hours_s[0], hours_s, tuple(prices), content.hexdigest(), _indexed(prices, realm, reference)
+        )
 
     @property
     def as_of(self) -> int:
@@ -122,6 +133,38 @@ def _price(row: Row, realm: str, reference: Reference) -> Price:
     if entry is None:
         return Price(currency, reference.label(currency, realm), None, False, *facts)
     return Price(currency, entry.name, entry.trade_tag or None, True, *facts)
+
+
+def _json_head(price: Price) -> bytes:
+    facts = {
+        "id": price.id,
+        "name": price.name,
+        "tag": price.tag,
+        "known": price.is_known,
+        "chaos": price.chaos,
+        "divine": price.divine,
+        "confidence": price.confidence,
+        "low_sample": price.low_sample,
+        "open_24h": price.open_24h,
+        "high_24h": price.high_24h,
+        "low_24h": price.low_24h,
+        "change_1h": price.change_1h,
+        "change_24h": price.change_24h,
+        "change_7d": price.change_7d,
+        "volatility_24h": price.volatility_24h,
+        "evidence": {
+            "units": price.units,
+            "units_24h": price.units_24h,
+            "value_traded_24h": price.value_traded_24h,
+            "markets": price.markets,
+            "spread": price.spread,
+            "hours_24h": price.hours_24h,
+            "hours_7d": price.hours_7d,
+            "batch_id": price.batch_id,
+        },
+        "as_of": rfc3339(price.as_of),
+    }
+    return orjson.dumps(facts).removesuffix(b"}")
 
 
 def _indexed(prices: Sequence[Price], realm: str, reference: Reference) -> dict[str, Price]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ledgerd.clock import Clock
+from ledgerd.clock import Clock, wait_for
 from ledgerd.errors import StoreUnavailable
 from ledgerd.events import BatchCommitted, GapFound, JournalCommitted, Quarantined, emit
 from ledgerd.failpoint import failpoint
@@ -143,16 +143,7 @@ class Writer:
     async def _rest(self, stop: Stop, heart: Heart, wait_s: float | None) -> None:
         """Wait for a page, for the batch to be due, or for the stop."""
         self._woken.clear()
-        await heart.rest(stop, self._woken.wait() if wait_s is None else self._woken_within(wait_s))
-
-    async def _woken_within(self, wait_s: float) -> None:
-        sleeping = asyncio.ensure_future(self._clock.sleep(wait_s))
-        waking = asyncio.ensure_future(self._woken.wait())
-        try:
-            await asyncio.wait((sleeping, waking), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            waking.cancel()
+        await heart.rest(stop, self._woken.wait() if wait_s is None else wait_for(self._woken, self._clock, wait_s))
 
     def _due_in_s(self) -> float | None:
         """Seconds until the open batch is to be sealed; None while nothing is open."""

@@ -30,8 +30,8 @@ from ledgerd.store.sqltext import column_list, insertable, is_insert, is_one_sta
 
 T = TypeVar("T")
 
-READERS = 2
-"""Threads for look-ups: one slow history query leaves the other free."""
+READERS = 3
+"""Threads for look-ups: a slow history query and a slow query of a person leave one for everybody else."""
 WRITERS = 2
 """Threads for inserts and ETL: a batch is acknowledged while a long INSERT … SELECT runs."""
 MARGIN_S = 1.0
@@ -69,7 +69,7 @@ class _Job:
     answer: asyncio.Future[Any] = field(init=False)
 
     def remaining_s(self) -> float:
-        """Seconds left of the limit; EngineUnavailable if none are, or the caller has gone."""
+        """Seconds left of the limit; StoreUnavailable if none are, or the caller has gone."""
         remaining_s = self.deadline_s - time.monotonic()
         if self.is_stopped or remaining_s <= 0:
             raise timed_out(self.timeout_s, "The wait for a free engine thread")

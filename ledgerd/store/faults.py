@@ -34,19 +34,7 @@ _NOISE = re.compile(r"\s*(?:,? ?Stack trace|Expected one of:|\(version \d).*", r
 _NAME = re.compile(r"\s*\([A-Z][A-Z0-9_]+\)\.?\s*$")
 
 
-class EngineUnavailable(StoreUnavailable):
-    """The engine failed in a way that passes; ``code`` is ClickHouse's number, 0 if it gave none."""
-
-    code: int = 0
-
-
-class EngineRefused(QueryRefused):
-    """The engine will never take this statement; ``code`` is ClickHouse's number, 0 if we refused it ourselves."""
-
-    code: int = 0
-
-
-def fault(text: str, code: int | None = None) -> EngineUnavailable | EngineRefused:
+def fault(text: str, code: int | None = None) -> StoreUnavailable | QueryRefused:
     """The error for an engine's message ``text``; ``code`` if it came apart from the text.
 
     A message without a number counts as passing: it comes from the way to the engine, not from the statement.
@@ -55,7 +43,7 @@ def fault(text: str, code: int | None = None) -> EngineUnavailable | EngineRefus
     number = code if code is not None else int(found[1]) if found else 0
     message = f"{shortened(text)} (code {number})" if number else shortened(text)
     is_passing = number == 0 or number in TRANSIENT_CODES
-    error = (EngineUnavailable if is_passing else EngineRefused)(message, HINTS.get(number, ""))
+    error = (StoreUnavailable if is_passing else QueryRefused)(message, HINTS.get(number, ""))
     error.code = number
     return error
 
@@ -73,13 +61,13 @@ def shortened(text: str) -> str:
     return line if len(line) <= MESSAGE_CHARS_MAX else line[: MESSAGE_CHARS_MAX - 1] + "…"
 
 
-def timed_out(timeout_s: float, what: str) -> EngineUnavailable:
+def timed_out(timeout_s: float, what: str) -> StoreUnavailable:
     """The error for work that took longer than ``timeout_s``."""
-    error = EngineUnavailable(f"{what} took longer than {timeout_s:g} s.", HINTS[TIMEOUT])
+    error = StoreUnavailable(f"{what} took longer than {timeout_s:g} s.", HINTS[TIMEOUT])
     error.code = TIMEOUT
     return error
 
 
-def refused(message: str, hint: str = "") -> EngineRefused:
+def refused(message: str, hint: str = "") -> QueryRefused:
     """An error for a statement we refuse before the engine sees it."""
-    return EngineRefused(message, hint)
+    return QueryRefused(message, hint)

@@ -4,17 +4,17 @@ A migration counts as applied when its row stands in ``poe_schema_migrations``; 
 from its first statement, so every statement must be safe to run twice (IF NOT EXISTS, OR REPLACE).
 """
 
+import time
 from collections.abc import Sequence
 
 from ledgerd.clock import Clock
-from ledgerd.errors import QueryRefused
+from ledgerd.errors import MigrationRefused, QueryRefused
 from ledgerd.events import MigrationApplied, emit
 from ledgerd.store.engine import Engine
 from ledgerd.store.migration import (
     CREATE_TABLE,
     TABLE,
     Migration,
-    MigrationRefused,
     MigrationStatus,
     load_migrations,
     plan,
@@ -63,7 +63,7 @@ class Migrator:
         return pending
 
     async def _apply_one(self, migration: Migration) -> None:
-        started_s = self._clock.now()
+        started_s, began_s = self._clock.now(), time.monotonic()
         for number, statement in enumerate(migration.statements, 1):
             try:
                 await self._engine.execute(render(statement), timeout_s=STATEMENT_TIMEOUT_S)
@@ -75,7 +75,7 @@ class Migrator:
         applied_s = self._clock.now()
         row = (migration.version, migration.name, migration.checksum, len(migration.statements), started_s, applied_s)
         await self._engine.insert(TABLE, COLUMNS, [row], token=f"{migration.label}-{migration.checksum}")
-        emit(MigrationApplied(subject=migration.label, seconds=applied_s - started_s))
+        emit(MigrationApplied(subject=migration.label, seconds=time.monotonic() - began_s))
 
     async def _applied(self) -> dict[int, str]:
         """Version to checksum of the migrations the database has taken."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.abc import Traversable
 from typing import Literal
 
-from ledgerd.errors import Fatal, SchemaNewer
+from ledgerd.errors import MigrationRefused, SchemaNewer
 
 State = Literal["applied", "pending", "changed"]
 
@@ -31,12 +31,6 @@ _PIECE = re.compile(
       | (?P<other>[^'"`;/-]+|.)""",
     re.DOTALL | re.VERBOSE,
 )
-
-
-class MigrationRefused(Fatal):
-    """A migration was edited after it was applied, or the engine refuses it: trying again cannot help."""
-
-    exit_code = 70
 
 
 @dataclass(frozen=True, slots=True)

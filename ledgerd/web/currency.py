@@ -1,14 +1,16 @@
 """Currency prices from memory: ``/v1/realms``, a league's prices, one price."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
+import orjson
 from aiohttp import web
 from yarl import URL
 
 from ledgerd.clock import rfc3339
 from ledgerd.errors import NotPricedYet
-from ledgerd.ledger.freshness import Rules, Verdict, age_s, is_stale, judge, warning
+from ledgerd.ledger.freshness import Rules, Verdict, age_s, as_of_s, is_stale, judge, warning
 from ledgerd.ledger.snapshot import Price, Snapshot
 from ledgerd.web.answers import WAIT, answer, problem
 from ledgerd.web.deps import DEPS, Deps
@@ -22,7 +24,7 @@ ONE_PATH = "/v1/{realm}/{league}/currency/{currency:.+}"
 
 def routes() -> list[web.RouteDef]:
     """The routes of this file; `ONE_PATH` swallows slashes, so it must be registered after ``…/history``."""
-    return [web.get("/v1/realms", get_realms), web.get(LIST_PATH, get_list), web.get(ONE_PATH, get_one)]
+    return [web.get("/v1/realms", get_realms), web.get(ONE_PATH, get_one), web.get(LIST_PATH, get_list)]
 
 
 async def get_realms(request: web.Request) -> web.StreamResponse:
@@ -52,7 +54,7 @@ async def get_list(request: web.Request) -> web.StreamResponse:
     now_s = deps.clock.now()
     if (refused := refusal(request, age_s(snapshot.as_of, now_s), rules)) is not None:
         return refused
-    stale_hours = {price.hour_s for price in snapshot.prices if is_stale(age_s(price.as_of, now_s), rules)}
+    stale_hours = {hour_s for hour_s in snapshot.hours_s if is_stale(age_s(as_of_s(hour_s), now_s), rules)}
     etag = _etag(snapshot, rules, max(stale_hours, default=0))
     if _has(request, etag):
         return web.Response(status=304, headers=_cached(etag))
@@ -63,7 +65,7 @@ async def get_list(request: web.Request) -> web.StreamResponse:
         "count": min(limit, len(served)),
         "total": len(snapshot.prices),
         "withheld": len(sure) - len(served),
-        "prices": [price_fields(price, now_s, rules) for price in served[:limit]],
+        "prices": [price_json(price, now_s, rules) for price in served[:limit]],
     }
     return answer(body, headers=_cached(etag))
 
@@ -81,43 +83,15 @@ async def get_one(request: web.Request) -> web.StreamResponse:
     etag = _etag(snapshot, rules, int(is_stale(age, rules)))
     if _has(request, etag):
         return web.Response(status=304, headers=_cached(etag))
-    body = {**_head(snapshot, price.as_of, deps), "price": price_fields(price, now_s, rules)}
+    body = {**_head(snapshot, price.as_of, deps), "price": price_json(price, now_s, rules)}
     return answer(body, headers=_cached(etag))
 
 
-def price_fields(price: Price, now_s: float, rules: Rules) -> dict[str, Any]:
-    """A price as it stands in an answer."""
+def price_json(price: Price, now_s: float, rules: Rules) -> orjson.Fragment:
+    """A price as it stands in an answer: what never changes, made once, and its age now."""
     age = age_s(price.as_of, now_s)
-    return {
-        "id": price.id,
-        "name": price.name,
-        "tag": price.tag,
-        "known": price.is_known,
-        "chaos": price.chaos,
-        "divine": price.divine,
-        "confidence": price.confidence,
-        "low_sample": price.low_sample,
-        "as_of": rfc3339(price.as_of),
-        "age_s": round(age, 1),
-        "stale": is_stale(age, rules),
-        "open_24h": price.open_24h,
-        "high_24h": price.high_24h,
-        "low_24h": price.low_24h,
-        "change_1h": price.change_1h,
-        "change_24h": price.change_24h,
-        "change_7d": price.change_7d,
-        "volatility_24h": price.volatility_24h,
-        "evidence": {
-            "units": price.units,
-            "units_24h": price.units_24h,
-            "value_traded_24h": price.value_traded_24h,
-            "markets": price.markets,
-            "spread": price.spread,
-            "hours_24h": price.hours_24h,
-            "hours_7d": price.hours_7d,
-            "batch_id": price.batch_id,
-        },
-    }
+    stale = b"true" if is_stale(age, rules) else b"false"
+    return orjson.Fragment(b'%b,"age_s":%.1f,"stale":%b}' % (price.json_head, age, stale))
 
 
 def refusal(request: web.Request, age: float, rules: Rules) -> web.Response | None:
@@ -139,8 +113,14 @@ def _age(as_of: int, deps: Deps) -> dict[str, Any]:
     rules = deps.freshness()
     age = age_s(as_of, deps.clock.now())
     stale = is_stale(age, rules)
-    fields = {"as_of": rfc3339(as_of), "age_s": round(age, 1), "stale": stale}
+    fields = {"as_of": _text(as_of), "age_s": round(age, 1), "stale": stale}
     return {**fields, "warning": warning(age, rules)} if stale else fields
+
+
+@lru_cache(maxsize=1024)
+def _text(as_of: int) -> str:
+    """The time in words, made once for an hour: it costs more than the rest of a look-up's own work."""
+    return rfc3339(as_of)
 
 
 def _head(snapshot: Snapshot, as_of: int, deps: Deps) -> dict[str, Any]:

@@ -29,7 +29,7 @@ ENGINE = MergeTree
 PARTITION BY toMonday(retrieved_at, 'UTC')
 ORDER BY (realm, hour, league, market_id)
 TTL toDateTime(retrieved_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, ttl_only_drop_parts = 1;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1;
 
 CREATE TABLE IF NOT EXISTS bronze_requests
 (
@@ -52,7 +52,7 @@ ENGINE = MergeTree
 PARTITION BY toMonday(requested_at, 'UTC')
 ORDER BY (source, requested_at)
 TTL toDateTime(requested_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1;
 
 CREATE TABLE IF NOT EXISTS bronze_ingest_checkpoints
 (
@@ -74,7 +74,7 @@ CREATE TABLE IF NOT EXISTS bronze_ingest_checkpoints
 )
 ENGINE = MergeTree
 ORDER BY (source, seq)
-SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS bronze_gaps
 (
@@ -91,7 +91,7 @@ CREATE TABLE IF NOT EXISTS bronze_gaps
 )
 ENGINE = MergeTree
 ORDER BY (source, retrieved_at, cursor_from)
-SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS bronze_quarantine
 (
@@ -110,7 +110,7 @@ ENGINE = MergeTree
 PARTITION BY toMonday(retrieved_at, 'UTC')
 ORDER BY (source, retrieved_at)
 TTL toDateTime(retrieved_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, ttl_only_drop_parts = 1;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1, ttl_only_drop_parts = 1;
 
 CREATE TABLE IF NOT EXISTS poe_ingest_status
 (

@@ -155,6 +155,8 @@ async def main(days: int) -> None:
         await _compare(bench, BRONZE, BRONZE_LAYOUTS, {"one batch back": (_BATCH, batch)})
         await _compare(bench, TICKS, TICK_LAYOUTS, {"one hour back": (_HOUR, batch)})
         await _compare(bench, NORM, BY_CURRENCY, {"a gold run": (_gold_select(), _gold_params(hour_s))})
+        span = {"from_s": FIRST_S, "to_s": hour_s, "step_s": 3600}
+        one = {"realm": "poe2", "league": "Standard", "currency": DIVINE, **span}
         await _compare(bench, GOLD, BY_CURRENCY, {"newest prices": (_NEWEST, batch), "90 days of one": (_HISTORY, one)})
         await engine.close()
 

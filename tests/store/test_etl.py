@@ -53,7 +53,7 @@ async def test_killed_between_any_two_statements_the_next_start_leaves_equal_tab
     await hour_of_pages(db, 0, PAGE, PAGE, source="exchange-calm")
     await runner(db).run_once()
     expected = [await dump(db, table, "calm") for table in TABLES]
-    writes = 6  # and one: the batch has two hours to normalise; the last write leaves nothing undone
+    writes = 6  # of 7, since the batch has two hours to normalise: behind the last one nothing is left to kill
     kills = range(writes + 1)
     for n in kills:
         realm = f"r{n}"

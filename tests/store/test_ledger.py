@@ -13,30 +13,9 @@ from tests.prices import CHAOS, DIVINE, EXALTED, HOUR_S, World
 from tests.webclient import browsing
 
 COLUMNS = [
-    "realm",
-    "league",
-    "hour",
-    "currency",
-    "chaos_value",
-    "divine_value",
-    "open_24h",
-    "high_24h",
-    "low_24h",
-    "units",
-    "units_24h",
-    "value_traded_24h",
-    "change_1h",
-    "change_24h",
-    "change_7d",
-    "volatility_24h",
-    "spread",
-    "markets",
-    "confidence",
-    "low_sample",
-    "hours_24h",
-    "hours_7d",
-    "batch_id",
-    "retrieved_at",
+    *("realm", "league", "hour", "currency", "chaos_value", "divine_value", "open_24h", "high_24h", "low_24h"),
+    *("units", "units_24h", "value_traded_24h", "change_1h", "change_24h", "change_7d", "volatility_24h", "spread"),
+    *("markets", "confidence", "low_sample", "hours_24h", "hours_7d", "batch_id", "retrieved_at"),
 ]
 DAY_S = 86400
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ledgerd.errors import QueryRefused, SchemaNewer
+from ledgerd.errors import MigrationRefused, QueryRefused, SchemaNewer
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.migration import MigrationRefused, load_migrations, parse
+from ledgerd.store.migration import load_migrations, parse
 from ledgerd.store.queries import schema_root
 
 ONE = parse("0001_one.sql", b"CREATE TABLE IF NOT EXISTS a (n UInt8) ENGINE = MergeTree ORDER BY n;")

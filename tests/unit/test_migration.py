@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from ledgerd.errors import SchemaNewer
-from ledgerd.store.migration import MigrationRefused, load_migrations, parse, plan, script, split_statements, states
+from ledgerd.errors import MigrationRefused, SchemaNewer
+from ledgerd.store.migration import load_migrations, parse, plan, script, split_statements, states
 
 ONE = parse("0001_one.sql", b"SELECT 1;\n")
 TWO = parse("0002_two.sql", b"SELECT 2;\nSELECT 3;\n")
