@@ -220,7 +220,8 @@ def _settings(realm: Realm, config: Config) -> ExchangeSettings:
 def _request_record(record: RequestRecord) -> dict[str, Any]:
     """A record for the requests journal: its keys are the columns of ``bronze_requests``."""
     fields = asdict(record)
-    return {**fields, "requested_at": fields.pop("requested_at_ms") / 1000}
+    requested_at = fields.pop("requested_at_ms") / 1000
+    return fields | {"requested_at": requested_at}
 
 
 def _river_off(realm: str) -> SourceStatus:

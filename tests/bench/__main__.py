@@ -1,0 +1,7 @@
+"""All figures in one run; each script also runs alone, as ``python -m tests.bench.NAME``."""
+
+import runpy
+
+for name in ("norm_hours", "norm_truth", "exchange_layout", "lookup", "slice"):
+    print(f"\n== {name}", flush=True)
+    runpy.run_module(f"tests.bench.{name}", run_name="__main__")
