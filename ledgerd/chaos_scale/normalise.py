@@ -15,26 +15,21 @@ from dataclasses import dataclass
 
 LOW_SAMPLE_UNITS = 10  # fewer units than this, or less value than the next line, is a low sample
 LOW_SAMPLE_DIVINES = 5.0
-CONFIDENCE_TOLERANCE = 0.12  # confidence is the probability of being this near; measured in docs/chaos-scale.md
+CONFIDENCE_TOLERANCE = 0.15  # confidence is the probability of being this near; measured in docs/chaos-scale.md
 
 _SIGNIFICANT_DIGITS = 6  # below what the platform's exp and log can disagree on
 _ROUNDS = 2  # the second orders by values instead of by units; a third changes nothing
 _EVIDENCE_MAX = 10  # per currency, the deepest first: bounds the work on a hostile graph
-_VWAP_SHARE = 0.85  # of the market's rate; the rest is the middle of its range
-# What a market may be off by: mostly a Student-t (4 degrees) whose scale falls with the value and the units traded;
-# sometimes anything, and the more often the fewer units or the less value it traded. Things sell dear where one of
-# the other side buys many, so the two sides lean differently. Fitted; see docs/chaos-scale.md.
-_SCALE_FLOOR = 0.01
-_SCALE_DEPTH, _SCALE_RANGE, _DEPTH_POWER = 0.05, 0.305, 0.39  # at one divine traded; per e-fold of range; of depth
-_SCALE_UNITS, _UNITS_POWER = 0.16, 0.52
-_ASTRAY_DEPTH, _ASTRAY_DEPTH_POWER = 0.037, 0.27  # odds of a market gone astray
-_ASTRAY_UNITS, _ASTRAY_UNITS_POWER = 3.05, 1.09
-_ASTRAY_SCALE = 1.08  # e-folds, of a Laplace
-_CHEAP_LEAN, _CHEAP_UP = 0.18, 0.78  # scales by which the many-for-one side reads dear; share of strays that do
-_DEAR_LEAN, _DEAR_UP = -0.40, 0.68
-_GRID = (0.0, *(0.004 * 1.5**n for n in range(18)))  # distances at which a density is sampled, e-folds
+# What a market may be off by: a Student-t of 5 degrees. Its scale falls with the value traded, grows with the range of
+# ratios and levels off where hardly anything trades. A thing quoted in cheaper money reads cheap. Fitted to the
+# stand-in's hours and to how recorded markets disagree; see docs/chaos-scale.md.
+_SCALE, _DEPTH_POWER, _RANGE_POWER = 0.87, 0.44, 0.3  # e-folds at depth 1; of depth; of the range
+_SCALE_MAX, _SCALE_MIN = 3.0, 0.007
+_LEAN_DEAR = -0.5  # scales by which a thing reads off in money cheaper than itself
+_STEPS = (0.15, 0.35, 0.6, 0.9, 1.3, 1.8, 2.5, 3.6, 5.5, 9.0, 16.0, 40.0)  # where a density is sampled, in scales
 _CHAOS_PER_DIVINE = 100.0  # yardstick of depth only, where no divine traded
 _RANGE_UNKNOWN = 1.0  # taken for a market with volume but no ratio
+_RANGE_MAX = 4.0
 _DEPTH_LOG_MIN, _DEPTH_LOG_MAX = -6.0, 25.0
 _VALUE_LOG_MAX = 230.0  # beyond 1e100 either way there is no price
 
@@ -68,7 +63,7 @@ class Norm:
     value_traded: float | None  # units × chaos_value
     markets: int  # that traded
     spread: float  # highest rate / lowest rate - 1, averaged over its markets by depth
-    confidence: float  # probability that chaos_value (else divine_value) is within 12 % of the truth
+    confidence: float  # probability that chaos_value (else divine_value) is within 15 % of the truth
     low_sample: bool  # under 10 units, under 5 divines of value, or no value
 
 
@@ -105,19 +100,10 @@ class _Level:
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
-    """What one market with an already priced currency says: where, how finely, and the odds that it is astray."""
+    """What one market with an already priced currency says: where, and how finely."""
 
     log_value: float
     scale: float
-    astray: float  # probability
-    astray_up: float  # of those, the share that reads too dear
-
-    def density(self, log_value: float) -> float:
-        """Of `log_value` being right, given this market."""
-        off = self.log_value - log_value
-        near = 0.375 / self.scale * math.pow(1.0 + (off / self.scale) ** 2 / 4.0, -2.5)
-        side = self.astray_up if off > 0.0 else 1.0 - self.astray_up
-        return (1.0 - self.astray) * near + self.astray * side * math.exp(-abs(off) / _ASTRAY_SCALE) / _ASTRAY_SCALE
 
 
 def normalise(ticks: Sequence[Tick], *, chaos: frozenset[str], divine: frozenset[str]) -> list[Norm]:
@@ -182,18 +168,16 @@ def _sides(markets: Iterable[_Market]) -> dict[str, list[_Side]]:
     sides: dict[str, list[_Side]] = {}
     for market in markets:
         log_a, log_b = math.log(market.units_a), math.log(market.units_b)
-        log_rate, log_range = _rate(log_b - log_a, market.log_rate_min, market.log_rate_max)
+        log_rate = log_b - log_a
+        log_range = _range(log_rate, market.log_rate_min, market.log_rate_max)
         sides.setdefault(market.a, []).append(_Side(market.b, log_rate, log_range, log_a, log_b))
         sides.setdefault(market.b, []).append(_Side(market.a, -log_rate, log_range, log_b, log_a))
     return sides
 
 
-def _rate(vwap: float, low: float | None, high: float | None) -> tuple[float, float]:
-    """Rate and range of a market, logarithms; a volume-weighted rate outside the reported range widens the range."""
-    if low is None or high is None:
-        return vwap, _RANGE_UNKNOWN
-    low, high = min(low, vwap), max(high, vwap)
-    return _VWAP_SHARE * vwap + (1 - _VWAP_SHARE) * (low + high) / 2, high - low
+def _range(log_rate: float, low: float | None, high: float | None) -> float:
+    """Logarithm of highest over lowest rate; a volume-weighted rate outside the reported range widens it."""
+    return _RANGE_UNKNOWN if low is None or high is None else max(high, log_rate) - min(low, log_rate)
 
 
 def _price_all(
@@ -205,18 +189,26 @@ def _price_all(
     for anchor in anchors:
         if anchor not in levels:
             levels[anchor] = _Level(anchor, 0.0, 0.0, 1.0)
-            _price_from(anchor, sides, depths, math.log(_CHAOS_PER_DIVINE) if anchor == chaos else 0.0, levels)
+            _price_from(anchor, sides, depths, _yardstick(anchor, chaos, before), levels)
     return levels
+
+
+def _yardstick(anchor: str, chaos: str, before: Mapping[str, _Level]) -> float:
+    """What depth is counted in, the geometric mean of a chaos and a divine: its log value in the anchor."""
+    known = before.get(chaos)
+    if anchor != chaos and known is not None and known.anchor == anchor:
+        return min(max(known.log_value, -10.0), 0.0) / 2.0
+    return math.log(_CHAOS_PER_DIVINE) * (0.5 if anchor == chaos else -0.5)
 
 
 def _price_from(
     anchor: str,
     sides: Mapping[str, list[_Side]],
     depths: Mapping[str, float],
-    log_divine: float,
+    yardstick: float,
     levels: dict[str, _Level],
 ) -> None:
-    """Best-first search over the markets; adds to `levels`. `log_divine` turns the anchor's unit into divines."""
+    """Best-first search over the markets; adds to `levels`."""
     seen = {anchor}
     frontier: list[tuple[float, str]] = []
     currency = anchor
@@ -228,7 +220,7 @@ def _price_from(
         if not frontier:
             return
         currency = heapq.heappop(frontier)[1]
-        levels[currency] = _level(anchor, _evidence_of(sides[currency], levels, log_divine))
+        levels[currency] = _level(anchor, _evidence_of(sides[currency], levels, yardstick))
 
 
 def _depth(currency: str, sides: Iterable[_Side], levels: Mapping[str, _Level]) -> float:
@@ -243,7 +235,7 @@ def _depth(currency: str, sides: Iterable[_Side], levels: Mapping[str, _Level]) 
     return math.fsum(sorted(depths)[:-1])
 
 
-def _evidence_of(sides: Iterable[_Side], levels: Mapping[str, _Level], log_divine: float) -> list[_Evidence]:
+def _evidence_of(sides: Iterable[_Side], levels: Mapping[str, _Level], yardstick: float) -> list[_Evidence]:
     """The deepest markets with what is priced already.
 
     Depth is the value traded as the other side counts it, but never more than this side's units come to at the lower
@@ -253,7 +245,7 @@ def _evidence_of(sides: Iterable[_Side], levels: Mapping[str, _Level], log_divin
     typical = statistics.median_low([other.log_value + side.log_rate for side, other in priced])
     ranked = []
     for side, other in priced:
-        log_depth = min(side.log_units_other + other.log_value, side.log_units_own + typical) - log_divine
+        log_depth = min(side.log_units_other + other.log_value, side.log_units_own + typical) - yardstick
         ranked.append((-log_depth, side.other, _evidence(side, other, log_depth)))
     return [evidence for _, _, evidence in sorted(ranked, key=lambda one: one[:2])[:_EVIDENCE_MAX]]
 
@@ -261,14 +253,10 @@ def _evidence_of(sides: Iterable[_Side], levels: Mapping[str, _Level], log_divin
 def _evidence(side: _Side, other: _Level, log_depth: float) -> _Evidence:
     """The model of what a market may be off by."""
     log_depth = min(max(log_depth, _DEPTH_LOG_MIN), _DEPTH_LOG_MAX)
-    log_units = min(side.log_units_own, side.log_units_other)
-    by_depth = (_SCALE_DEPTH**2 + (_SCALE_RANGE * side.log_range) ** 2) * math.exp(-_DEPTH_POWER * log_depth)
-    by_units = _SCALE_UNITS**2 * math.exp(-_UNITS_POWER * log_units)
-    odds = _ASTRAY_DEPTH * math.exp(-_ASTRAY_DEPTH_POWER * log_depth)
-    odds += _ASTRAY_UNITS * math.exp(-_ASTRAY_UNITS_POWER * log_units)
-    scale = math.sqrt(_SCALE_FLOOR**2 + by_depth + by_units + other.variance)
-    lean, up = (_CHEAP_LEAN, _CHEAP_UP) if side.log_units_own >= side.log_units_other else (_DEAR_LEAN, _DEAR_UP)
-    return _Evidence(other.log_value + side.log_rate - lean * scale, scale, odds / (1.0 + odds), up)
+    thin = _SCALE * math.exp(_RANGE_POWER * min(side.log_range, _RANGE_MAX) - _DEPTH_POWER * log_depth)
+    own = _SCALE_MIN + thin / (1.0 + thin / _SCALE_MAX)
+    lean = _LEAN_DEAR * own if side.log_units_own < side.log_units_other else 0.0
+    return _Evidence(other.log_value + side.log_rate - lean, math.sqrt(own * own + other.variance))
 
 
 def _level(anchor: str, markets: Sequence[_Evidence]) -> _Level:
@@ -277,20 +265,27 @@ def _level(anchor: str, markets: Sequence[_Evidence]) -> _Level:
     value = _quantile(places, masses, 0.5)
     sd = (_quantile(places, masses, 0.84) - _quantile(places, masses, 0.16)) / 2.0
     near = math.log1p(CONFIDENCE_TOLERANCE)
-    return _Level(
-        anchor, value, sd * sd, _mass_below(places, masses, value + near) - _mass_below(places, masses, value - near)
-    )
+    mass = _mass_below(places, masses, value + near) - _mass_below(places, masses, value - near)
+    return _Level(anchor, value, sd * sd, mass)
 
 
 def _posterior(markets: Sequence[_Evidence]) -> tuple[list[float], list[float]]:
     """Places in order, and the probability of being below each: the markets' densities multiplied, by trapezoids."""
-    places = sorted({one.log_value + sign * step for one in markets for step in _GRID for sign in (-1.0, 1.0)})
-    logs = [math.fsum(math.log(one.density(place) + 1e-300) for one in markets) for place in places]
-    top = max(logs)
-    heights = [math.exp(log - top) for log in logs]
+    spots = {one.log_value for one in markets}
+    for one in markets:
+        for step in _STEPS:
+            spots.add(one.log_value - step * one.scale)
+            spots.add(one.log_value + step * one.scale)
+    places = sorted(spots)
+    falls = [1.0] * len(places)
+    for one in markets:
+        centre, fifths = one.log_value, 1.0 / (5.0 * one.scale * one.scale)
+        falls = [fall * (1.0 + (place - centre) ** 2 * fifths) for fall, place in zip(falls, places, strict=True)]
+    least = min(falls)
+    heights = [(least / fall) ** 3 for fall in falls]
     masses = [0.0]
     for n in range(1, len(places)):
-        masses.append(masses[-1] + (heights[n] + heights[n - 1]) * (places[n] - places[n - 1]) / 2.0)
+        masses.append(masses[-1] + (heights[n] + heights[n - 1]) * (places[n] - places[n - 1]))
     return places, [mass / masses[-1] for mass in masses]
 
 

@@ -8,11 +8,14 @@ from functools import cache
 from ledgerd.sim.noise import key_of, laplace, mix, normal, swell, uniform, wander
 from ledgerd.sim.world import CHAOS, DIVINE, EXALTED, League, Realm, anchors
 
-VALUE_MIN, VALUE_MAX = 0.0008, 40_000.0
+VALUE_MIN, VALUE_MAX = 0.005, 40_000.0
 NUMERAIRES = (CHAOS, DIVINE, EXALTED)
 _CROSS_PAIRS = 1300
 _CROSS_CENTRES = 16
 _FIXER_SHARE = 0.012
+_VALUE_CHEAP, _VALUE_DEAR = 1.5, 2.1  # scales of the logarithm of values, either side of the centre
+_DEMAND_LOW, _DEMAND_HIGH = 1.7, 2.8  # the same of how much of a currency is traded
+_DEAR_DEMAND, _DEAR_MAX = 0.25, 4.0  # extra units by logarithm of value, and where that ends
 _DAY_H, _WEEK_H = 24, 168
 # Logarithm of the value (chaos an hour) traded between two numeraires in a realm's biggest league.
 _BETWEEN = {
@@ -64,7 +67,7 @@ class Economy:
         self.currencies = self._choose(ids)
         self._ranks = {c: realm.ranks.get(c, uniform(key_of("rank", realm.game, c))) for c in self.currencies}
         self._courses = cache(lambda league: tuple(self._course(league, c) for c in self.currencies))
-        self._demand = {c: 2.35 * normal(key_of(seed, "demand", realm.game, c)) for c in self.currencies}
+        self._demand = {c: _skewed(normal(key_of(seed, "demand", realm.game, c))) for c in self.currencies}
 
     def _choose(self, ids: Sequence[str]) -> tuple[str, ...]:
         """The realm's currencies out of ``ids``: the well-known ones, then a seeded choice of the others."""
@@ -82,7 +85,7 @@ class Economy:
     def _course(self, league: League, currency: str) -> "Course":
         """How one currency's value moves in a league."""
         key = key_of(self._key, "walk", league.name, currency)
-        pace = 0.005 if currency in NUMERAIRES else 0.0135 * math.exp(0.5 * normal(key, 1))
+        pace = 0.005 if currency in NUMERAIRES else 0.009 * math.exp(0.5 * normal(key, 1))
         return Course(currency, key, self._base(league, currency), pace, uniform(key, 5), uniform(key, 6))
 
     def _base(self, league: League, currency: str) -> float:
@@ -91,7 +94,8 @@ class Economy:
         if currency in self._anchors:
             return math.log(self._anchors[currency]) + 0.15 * local
         shared = uniform(key_of(self._seed, "base", self.realm.game, currency))
-        return self.realm.value_mu + laplace(shared, 2.0) + 0.4 * local
+        spread = laplace(shared, 1.0)
+        return self.realm.value_mu + spread * (_VALUE_DEAR if spread > 0.0 else _VALUE_CHEAP) + 0.4 * local
 
     def pairs(self, league: League) -> tuple[Pair, ...]:
         """Every market the league could ever show, in upstream's order."""
@@ -118,7 +122,7 @@ class Economy:
     def _pair(self, league: League, first: str, second: str) -> Pair:
         """What stays the same about one market of one league."""
         key = key_of(self._key, league.name, first, second)
-        liking = 0.9 * normal(key_of(self._seed, "liking", self.realm.game, first, second)) + 0.7 * normal(key)
+        liking = 0.4 * normal(key_of(self._seed, "liking", self.realm.game, first, second)) + 0.3 * normal(key)
         fixed = [c for c in (first, second) if c in NUMERAIRES]
         if len(fixed) != 1:
             return Pair(key, first, second, None, None, liking, uniform(key, 7) < _FIXER_SHARE)
@@ -136,12 +140,20 @@ class Economy:
             log = math.log(values[pair.item])
             share = _share(self.realm.game, pair.numeraire, log)
             bound = 0.0 if pair.numeraire == DIVINE else league.divine_bound
-            return self.realm.units_mu + 0.95 * log + self._demand[pair.item] + pair.liking + share - bound
+            return (
+                self.realm.units_mu
+                + log
+                + _DEAR_DEMAND * min(log, _DEAR_MAX)
+                + self._demand[pair.item]
+                + pair.liking
+                + share
+                - bound
+            )
         between = _BETWEEN[self.realm.game].get(frozenset((pair.first, pair.second)))
         if between is not None:
             return between
-        dear = max(values[pair.first], values[pair.second])
-        return math.log(dear) - 3.0 + 1.5 * pair.liking
+        cheap, dear = sorted((math.log(values[pair.first]), math.log(values[pair.second])))
+        return dear - 0.75 * (dear - cheap) - 1.0 + 3.4 * pair.liking  # like trades for like
 
 
 def _share(game: str, numeraire: str, log: float) -> float:
@@ -150,5 +162,10 @@ def _share(game: str, numeraire: str, log: float) -> float:
     if game == "poe1":
         shares = {CHAOS: 0.0, DIVINE: -2.8 + 0.42 * log, EXALTED: -11.0}
     else:
-        shares = {DIVINE: 0.0, CHAOS: -1.4 - 0.1 * log - 0.04 * dear**2, EXALTED: -0.7 - 0.25 * log - 0.08 * dear**2}
+        shares = {DIVINE: 0.0, CHAOS: -0.8 - 0.06 * log - 0.03 * dear**2, EXALTED: -0.45 - 0.35 * log - 0.12 * dear**2}
     return shares[numeraire] - math.log(sum(math.exp(share) for share in shares.values()))
+
+
+def _skewed(z: float) -> float:
+    """Logarithm of a currency's demand from a standard normal: most trade a little, a few a great deal."""
+    return z * (_DEMAND_HIGH if z > 0.0 else _DEMAND_LOW)

@@ -13,14 +13,15 @@ _DENOMINATORS = ((0.66, 1), (0.8, 2), (0.88, 3), (0.93, 4), (0.98, 5), (1.0, 10)
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """How one market is quoted, hour after hour; all three are logarithms of a price or scales of one.
+    """How one market is quoted, hour after hour; all are logarithms of a price or scales of one.
 
     ``bias`` is where the market stands off the true price, ``rough_scale`` how far an hour strays from that,
-    ``stray_scale`` how far the odd single trade does.
+    ``fill_scale`` how far one trade of the hour does from another, ``stray_scale`` how far the odd single one does.
     """
 
     bias: float
     rough_scale: float
+    fill_scale: float
     stray_scale: float
 
 
@@ -32,6 +33,7 @@ class Tally:
     cheap: int = 0
     lowest: tuple[int, int] = (0, 0)
     highest: tuple[int, int] = (0, 0)
+    owed: float = 0.0  # cheap ones by which rounding has shifted the hour so far
 
     def add(self, ratio: tuple[int, int], lots: int) -> None:
         """Count ``lots`` exchanges at ``ratio``."""
@@ -73,15 +75,18 @@ def tidy(rng: Random, n: int) -> int:
     return max(step, round(n / step) * step)
 
 
-def quote(rng: Random, price: float, dear_max: int = 10) -> tuple[int, int]:
-    """A small-integer ratio (cheap, dear) somebody would write for ``price`` cheap ones a dear one."""
+def quote(rng: Random, price: float, dear_max: int = 10, owed: float = 0.0) -> tuple[int, int]:
+    """A small-integer ratio (cheap, dear) somebody would write for ``price`` cheap ones a dear one.
+
+    ``owed`` cheap ones a dear one, it is rather rounded up: who was outbid by one asks for one less.
+    """
     if price < 1.0:
         return 1, max(1, whole(rng, 1.0 / price))
     u, dear = rng.random(), 1
     if price < _ROUND_FROM:
         dear = next(k for share, k in _DENOMINATORS if u <= share)
     dear = dear if dear <= dear_max else 1
-    cheap = tidy(rng, max(1, whole(rng, price * dear)))
+    cheap = tidy(rng, max(1, whole(rng, (price + min(max(owed, -0.5), 0.5)) * dear)))
     shared = math.gcd(cheap, dear)
     return cheap // shared, dear // shared
 
@@ -89,8 +94,10 @@ def quote(rng: Random, price: float, dear_max: int = 10) -> tuple[int, int]:
 def fill(rng: Random, tally: Tally, price: float, units: float) -> None:
     """Add one trade of about ``units`` dear ones near ``price``."""
     size = max(1, round(units * math.exp(0.7 * gauss(rng) - 0.25)))
-    ratio = quote(rng, price, size)
-    tally.add(ratio, max(1, round(size / ratio[1])))
+    ratio = quote(rng, price, size, tally.owed / size)
+    lots = max(1, round(size / ratio[1]))
+    tally.add(ratio, lots)
+    tally.owed += (price * ratio[1] - ratio[0]) * lots
 
 
 def stray(rng: Random, tally: Tally, price: float, scale: float, fills: int) -> None:
@@ -110,8 +117,8 @@ def trade_hour(rng: Random, price: float, units: float, habit: Habit) -> Tally |
     fills = min(poisson(rng, expected), 2 * _FILLS_MAX)
     if not fills:
         return None
-    hour_off = habit.bias + laplace(1.0 - rng.random() * 0.999999, habit.rough_scale) + 0.02 * gauss(rng)
-    wide = 0.03 + 0.1 * rng.random()
+    hour_off = habit.bias + laplace(1.0 - rng.random() * 0.999999, habit.rough_scale)
+    wide = habit.fill_scale * (0.3 + rng.random())
     tally = Tally()
     for _ in range(fills):
         fill(rng, tally, price * math.exp(hour_off + wide * gauss(rng)), units / expected)

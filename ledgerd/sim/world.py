@@ -30,6 +30,7 @@ class Realm:
     currencies_max: int
     value_mu: float  # centre of the logarithm of values
     units_mu: float  # centre of the logarithm of units traded in an hour
+    money: float  # what players count in: the geometric mean of a chaos and a divine, in chaos
     ranks: Mapping[str, float]  # where the numeraires stand in upstream's own order of currencies, 0..1
 
 
@@ -45,7 +46,7 @@ def _poe1(name: str, activity: float, currencies_max: int) -> Realm:
         League("Hardcore Allflame", activity - 4.2),
         League("Karui Tide Club (PL12345)", activity - 7.8),
     )
-    return Realm(name, "poe1", leagues, currencies_max, 1.3, 4.3, _POE1_RANKS)
+    return Realm(name, "poe1", leagues, currencies_max, 1.3, 4.3, 14.1, _POE1_RANKS)
 
 
 _POE2 = Realm(
@@ -58,8 +59,9 @@ _POE2 = Realm(
         League("Copper Kettle League (PL23456)", -8.0, 0.5),
     ),
     660,
-    -0.55,
-    3.4,
+    -0.5,
+    2.7,
+    3.1,
     _POE2_RANKS,
 )
 

@@ -3,6 +3,7 @@
 Run: python tests/bench/norm_truth.py
 """
 
+import itertools
 import math
 import statistics
 import sys
@@ -84,10 +85,13 @@ def show(title: str, hours: Sequence[Priced]) -> None:
     print(f" ({len(busy) / len(hours):.0f} an hour) {100 * sure:.1f} % reach 0.8")
     if busy:
         top = busy[: round(0.6 * len(busy))]
-        print(f"  of those the surest 60 %, within 15 %: {100 * share(top):.1f} % (from {top[-1][0].confidence:.2f})", end="")
+        print(
+            f"  of those the surest 60 %, within 15 %: {100 * share(top):.1f} % (from {top[-1][0].confidence:.2f})",
+            end="",
+        )
         print(f"; all of them: {100 * share(busy):.1f} %")
     print(f"  {'confidence':>12} {'count':>6} {'stated':>7} {'within 15 %':>12} {'median error':>13}")
-    for low, high in zip(BANDS, BANDS[1:], strict=False):
+    for low, high in itertools.pairwise(BANDS):
         band = [pair for pair in pairs if low <= pair[0].confidence < high]
         if band:
             stated = statistics.fmean(norm.confidence for norm, _ in band)
@@ -126,7 +130,10 @@ def compare(hours: Sequence[Priced]) -> None:
 
 def line(name: str, errors: Sequence[float]) -> None:
     within = [100 * sum(error <= limit for error in errors) / len(errors) for limit in (0.10, 0.15, 0.25)]
-    print(f"  {name:44} {len(errors):6} {100 * statistics.median(errors):7.1f} % " + "".join(f"{w:6.0f} %" for w in within))
+    print(
+        f"  {name:44} {len(errors):6} {100 * statistics.median(errors):7.1f} % "
+        + "".join(f"{w:6.0f} %" for w in within)
+    )
 
 
 def main() -> None:

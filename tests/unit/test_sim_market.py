@@ -126,6 +126,24 @@ def test_the_noise_is_that_of_the_recorded_hours():
     assert 0.5 < len(ids & later_ids) / len(ids | later_ids) < 0.8
 
 
+def test_noise_follows_the_value_traded_and_not_the_units():
+    """Recorded medians of how far two markets of one thing disagree: 0.37, 0.14 and 0.05, at any number of units."""
+    off = {(decade, many): [] for decade in (1, 2, 3) for many in (True, False)}
+    for seed in (7, 8):
+        truth = market(seed=seed).truth(BIG["poe2"], HOUR)
+        for m in traded(of_league(market(seed=seed).hour(HOUR), BIG["poe2"])):
+            first, second = m["market_pair"]
+            error = abs(math.log(price(m, "volume_traded") * truth[first] / truth[second]))
+            decade = int(math.log10(max(1.0, min(m["volume_traded"][c] * truth[c] for c in (first, second)))))
+            off.get((decade, min(m["volume_traded"].values()) >= 20), []).append(error)
+    middle = {key: statistics.median(errors) for key, errors in off.items()}
+
+    for many in (True, False):
+        assert middle[1, many] > 1.5 * middle[2, many] > 2.5 * middle[3, many]
+    for decade in (1, 2, 3):
+        assert 0.4 < middle[decade, True] / middle[decade, False] < 2.5
+
+
 @pytest.mark.parametrize("realm", ["pc", "poe2"])
 def test_deep_markets_are_near_the_truth_and_thin_ones_are_not(realm):
     truth = market(realm).truth(BIG[realm], HOUR)
