@@ -1,6 +1,6 @@
 # Everything runs in a virtual environment of the checkout's own; `make demo` and `make test` need nothing else done first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench crash clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,6 +23,10 @@ check: $(READY) ## The one-minute version: format, lint, types, unit tests
 
 bench: $(READY) ## Print the figures; they never fail on time
 	$(BIN)/python -m tests.bench
+
+N ?= 30
+crash: $(READY) ## Kill the daemon at every line of the failure table, then at N=30 random instants
+	LEDGERD_CRASH_RUNS=$(N) $(BIN)/python -m pytest -q tests/crash
 
 clean: ## Remove the virtual environment and the demo's data
 	rm -rf .venv var/demo

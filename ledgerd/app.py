@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
@@ -12,15 +13,23 @@ from ledgerd import __version__, lifecycle, logs
 from ledgerd.chaos_scale.reference import Reference
 from ledgerd.chaos_scale.reference import load as load_table
 from ledgerd.clock import Clock, SystemClock
-from ledgerd.config import Config, changes, restart_needed
+from ledgerd.config import Config, Freshness, changes, restart_needed
 from ledgerd.config.load import Loaded
-from ledgerd.errors import CannotStart, LedgerdError, ReloadRefused, StoreLocked, StoreUnavailable
+from ledgerd.errors import (
+    CannotStart,
+    ConfigError,
+    Fatal,
+    LedgerdError,
+    ReloadRefused,
+    StoreLocked,
+    StoreUnavailable,
+)
 from ledgerd.etl.retention import Keep, Retention
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.events import Noted, Reloaded, Started, Stopped, emit
 from ledgerd.harvest.harvest import Harvest, Strand
 from ledgerd.ledger.ledger import Ledger
-from ledgerd.report import Report
+from ledgerd.report import STALL_S, Report
 from ledgerd.spool.spool import Spool
 from ledgerd.spool.writer import Committed
 from ledgerd.store.engine import Engine
@@ -31,19 +40,20 @@ from ledgerd.web.app import create_app, create_control_app
 from ledgerd.web.deps import Deps
 
 NAME = "ledgerd"
-STALL_S = 300.0
-"""How long a service may work without progress before systemd is told nothing any more."""
 HTTP_CLOSE_S = 2.0
+"""How long a stop waits for answers under way, before it lets go of their clients."""
+RELOAD_CLOSE_S = 2.0
+"""How long a stop waits for a reload under way."""
 STORE_EVERY_S = 5.0
 STORE_TIMEOUT_S = 10.0
 
 
 def make_engine(config: Config) -> Engine:
-    """The engine the configuration names, not yet open. CannotStart for one this version does not have."""
+    """The engine the configuration names, not yet open. ConfigError for one this version does not have."""
     if config.clickhouse.engine == "server":
-        raise CannotStart(
-            'clickhouse.engine = "server" is not built yet in this version.',
-            'Set clickhouse.engine = "embedded", then: ledgerd check-config',
+        raise ConfigError(
+            'clickhouse.engine = "server": this version has the embedded engine only.',
+            'Write clickhouse.engine = "embedded", unset POE_CLICKHOUSE_URL and CH_HOST, then: ledgerd check-config',
         )
     from ledgerd.store.embedded import EmbeddedEngine  # noqa: PLC0415  a server deployment does without it
 
@@ -52,16 +62,22 @@ def make_engine(config: Config) -> Engine:
     )
 
 
-async def serve(load: Callable[[], Loaded], *, clock: Clock | None = None, rng: random.Random | None = None) -> None:
+async def serve(
+    load: Callable[[], Loaded],
+    *,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+    on_listen: Callable[[str], None] = lambda url: None,
+) -> None:
     """Run the daemon until it is told to stop; raises Fatal when it cannot start or go on.
 
-    ``load`` reads the configuration, at start and at every HUP.
+    ``load`` reads the configuration, at start and at every HUP; ``on_listen`` is told the public URL once it answers.
     """
     app = App(load, clock or SystemClock(), rng or random.Random())  # noqa: S311  jitter, no secret
     with lifecycle.Signals(app.stop, app.reload, notifier=app.notifier, last_words=logs.flush) as signals:
         try:
-            await app.start(signals)
-            await app.supervisor.until(app.stop)
+            if not await app.stop.cuts_short(app.start(signals, on_listen)):
+                await app.supervisor.until(app.stop)
         finally:
             await app.shut_down()
             logs.flush()
@@ -107,19 +123,25 @@ class App:
         self._stale_realms: set[str] = set()
         self._gold_moved = asyncio.Event()
         self.report = Report(
-            clock, engine=self._engine, spool=self._spool, harvest=self._harvest, etl=self._etl, roles=config.roles
+            clock,
+            engine=self._engine,
+            spool=self._spool,
+            harvest=self._harvest,
+            etl=self._etl,
+            supervisor=self.supervisor,
+            roles=config.roles,
         )
 
-    async def start(self, signals: lifecycle.Signals) -> None:
+    async def start(self, signals: lifecycle.Signals, on_listen: Callable[[str], None]) -> None:
         """Start everything, each when what it stands on is there."""
         roles = self.config.roles
         url = await self._listen()  # first: /status answers from the first second, and a taken port touches no data
-        await asyncio.to_thread(self._spool.open)  # owns the data directory from here on; repairs what a kill left
+        on_listen(url)
+        await self._open_spool()  # owns the data directory from here on; repairs what a kill left
         await self._engine.open()
         await Migrator(self._engine, self._clock).apply()  # before anyone reads or writes a table
         self._expect()
         await self._load_ledger()  # old prices, with their age, beat none while the first hour is fetched
-        self._start("reload", signals.answer_reloads)
         self._start("store", self._watch_store)
         self._start("ledger", self._follow_gold)
         if roles.etl:
@@ -127,26 +149,31 @@ class App:
             self._start("retention", self._retention.run)
         if roles.harvest:
             await self._harvest.open()  # last: from here on there is something to lose
+        self._start("reload", signals.answer_reloads)  # behind the sources: a HUP may change what is there, not before
         self._start("watchdog", self._keep_watchdog)
         self.report.has_started = True
         self.notifier.ready(f"serving {url}")
         emit(Started(NAME, version=__version__, url=url))
 
     async def shut_down(self) -> None:
-        """Stop everything within the deadline: sources, then what drains them, then those who read."""
+        """Stop everything within the deadline: sources, then what drains them, then those who read.
+
+        After a start that failed it lets go of whatever there is.
+        """
         began_s = asyncio.get_running_loop().time()
         self.report.is_stopping = True
         self.notifier.stopping()
-        order = [*self._harvest.stop_order(), ("etl", "retention"), ("ledger", "store", "reload"), ("watchdog",)]
+        await self.supervisor.stop("reload", RELOAD_CLOSE_S)  # first: it would start services behind our back
+        order = [*self._harvest.stop_order(), ("etl", "retention"), ("ledger", "store"), ("watchdog",)]
         late = await self.supervisor.stop_all(order, self.config.daemon.stop_deadline_s)
         for name in late:
             emit(Noted(name, note="did not stop in time; what it left is taken up at the next start"))
         await self._harvest.close()
-        for runner in self._runners:
-            await runner.cleanup()
+        await asyncio.gather(*(runner.cleanup() for runner in self._runners))  # late: /status answers while we drain
         await self._engine.close()
         self._spool.close()
-        emit(Stopped(NAME, seconds=asyncio.get_running_loop().time() - began_s))
+        if self.report.has_started:
+            emit(Stopped(NAME, seconds=asyncio.get_running_loop().time() - began_s))
 
     async def reload(self) -> None:
         """Load, check, build, swap: the new configuration whole, or the old one. Raises what refused it."""
@@ -158,29 +185,34 @@ class App:
             added = await self._harvest.prepare(new) if new.roles.harvest else []
         except LedgerdError as error:
             self.report.last_reload_error = str(error)
+            if isinstance(error, Fatal) and not isinstance(error, ConfigError):
+                raise ReloadRefused(error.message, error.hint) from error  # what ends a start must not end the daemon
             raise
-        await self._adopt(new, added, loaded.notes)
+        await self._harvest.drop(self._adopt(new, added, loaded.notes))
 
-    async def _adopt(self, new: Config, added: list[Strand], notes: list[str]) -> None:
-        """The swap: nothing in here can be refused."""
+    def _adopt(self, new: Config, added: list[Strand], notes: list[str]) -> list[Strand]:
+        """The swap: nothing in here waits or can be refused. Returns the sources that are no longer wanted."""
         changed = changes(self.config, new)
         self.config = new
         logs.configure(new.log.level, new.log.format)
         self._retention.keep = _keep(new)
         self._spool.limit(bytes_max=new.spool.bytes_max, retain_s=new.spool.retain_h * 3600)
-        if new.roles.harvest:
-            await self._harvest.adopt(new, added)
+        unwanted = self._harvest.adopt(new, added) if new.roles.harvest else []
         self._expect()
         self.report.reloaded()
         for note in notes:
             emit(Noted(NAME, note=note))
         emit(Reloaded(NAME, generation=self.report.generation, changes=", ".join(changed) or "nothing changed"))
+        return unwanted
 
     def _start(self, name: str, run: Callable[[Stop, Heart], Awaitable[None]]) -> None:
         self.supervisor.start(Service(name, run))
 
     async def _listen(self) -> str:
-        """Open the public port and the unix socket; returns the public URL. CannotStart if either is taken."""
+        """Open the unix socket and the public port; returns the public URL. StoreLocked or CannotStart if one is taken.
+
+        The socket first: whoever has it has this data directory, and is named rather than the port.
+        """
         deps = Deps(
             ledger=self._ledger,
             engine=self._engine,
@@ -191,52 +223,87 @@ class App:
             version=__version__,
             serves_prices=self.config.roles.api,
         )
+        await self._open_socket(await self._runner(create_control_app(replace(deps, freshness=self._unrefusing))))
         host, port = self.config.http.address
-        public, control = web.AppRunner(create_app(deps)), web.AppRunner(create_control_app(deps))
-        self._runners = [public, control]
-        for runner in self._runners:
-            await runner.setup()
-        await _open_site(web.TCPSite(public, host, port, shutdown_timeout=HTTP_CLOSE_S), f"{host}:{port}")
-        await self._open_socket(control)
+        public = await self._runner(create_app(deps))
+        try:
+            await web.TCPSite(public, host, port).start()
+        except OSError as error:
+            hint = "See who does: ss -lntp; or change http.listen, then: ledgerd check-config"
+            raise CannotStart(f"Cannot listen on {host}:{port}: {_reason(error)}.", hint) from error
         host, port = public.addresses[0][:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def _runner(self, app: web.Application) -> web.AppRunner:
+        """``app``, to be put behind a port or a socket, and let go at the stop."""
+        runner = web.AppRunner(app, shutdown_timeout=HTTP_CLOSE_S, handler_cancellation=True)
+        self._runners.append(runner)
+        await runner.setup()
+        return runner
+
+    def _unrefusing(self) -> Freshness:
+        """How the commands are answered: an operator sees stale prices, marked, where clients may be refused them."""
+        return self.config.freshness.model_copy(update={"policy": "serve"})
 
     async def _open_socket(self, runner: web.AppRunner) -> None:
         """Serve the commands of this installation, and nobody else: mode 0600."""
         path = self.config.socket_path
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if await _is_served(path):
-            raise StoreLocked(f"Another ledgerd serves {path.parent}.", "See it with: ledgerd status")
-        path.unlink(missing_ok=True)
-        before = os.umask(0o177)
         try:
-            await _open_site(web.UnixSite(runner, path, shutdown_timeout=HTTP_CLOSE_S), str(path))
-        finally:
-            os.umask(before)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if await _is_served(path):
+                raise StoreLocked(f"Another ledgerd serves {path.parent}.", "See it with: ledgerd status")
+            path.unlink(missing_ok=True)
+            before = os.umask(0o177)
+            try:
+                await web.UnixSite(runner, path).start()
+            finally:
+                os.umask(before)
+        except OSError as error:
+            hint = "Change daemon.data_dir or its owner, then: ledgerd check-config"
+            raise CannotStart(f"Cannot make the socket {path}: {_reason(error)}.", hint) from error
+
+    async def _open_spool(self) -> None:
+        """Open the spool in a thread; a stop meanwhile waits: it must not lose the folder while it repairs it."""
+        opening = asyncio.ensure_future(asyncio.to_thread(self._spool.open))
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await asyncio.gather(opening, return_exceptions=True)
+            raise
 
     def _expect(self) -> None:
-        """Let the ledger serve the configured realms and no others."""
-        self._ledger.expect(realm.name for realm in self.config.realms)
+        """Let the ledger serve the configured realms and no others; new ones may have prices from earlier days."""
+        names: list[str] = [realm.name for realm in self.config.realms]
+        self._gone_stale(set(names) - self._ledger.realms().keys())
+        self._ledger.expect(names)
 
     def _on_commit(self, _: Committed) -> None:
         self._etl.notify()
 
     def _on_gold(self, source: str, realm: str, leagues: list[str] | None) -> None:
-        self._stale_realms.add(realm)
+        self._gone_stale({realm})
+
+    def _gone_stale(self, realms: set[str]) -> None:
+        self._stale_realms |= realms
         self._gold_moved.set()
 
     async def _load_ledger(self) -> None:
-        for realm in self.config.realms:
-            await self._ledger.reload(realm.name)
+        """Bring the ledger up to gold. What cannot be loaded stays stale, and so does what moves meanwhile."""
+        while self._stale_realms:
+            realm, is_loaded = self._stale_realms.pop(), False
+            try:
+                await self._ledger.reload(realm)
+                is_loaded = True
+            finally:
+                self._stale_realms |= set() if is_loaded else {realm}
 
     async def _follow_gold(self, stop: Stop, heart: Heart) -> None:
         """Service: bring the ledger up to gold whenever a gold step ran."""
-        while not await heart.rest(stop, self._gold_moved.wait()):
+        while not stop.is_set:
             self._gold_moved.clear()
-            for realm in sorted(self._stale_realms):
-                await self._ledger.reload(realm)
-                self._stale_realms.discard(realm)
+            await self._load_ledger()
             heart.beat()
+            await heart.rest(stop, self._gold_moved.wait())
 
     async def _watch_store(self, stop: Stop, heart: Heart) -> None:
         """Service: ask the engine for a sign of life, so that /status knows before a batch does."""
@@ -274,13 +341,9 @@ def _keep(config: Config) -> Keep:
     return Keep(retention.bronze_days, retention.silver_days, retention.gold_days)
 
 
-async def _open_site(site: web.BaseSite, where: str) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        raise CannotStart(
-            f"Cannot listen on {where}: {error.strerror}.", "See who does: ss -lntp; or change http.listen"
-        ) from error
+def _reason(error: OSError) -> str:
+    """What the system says, without the address that asyncio puts in front of it."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 async def _is_served(path: Path) -> bool:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +14,12 @@ from ledgerd.errors import Fatal, LedgerdError, UsageError
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+HELP_COLUMNS_MAX = 100
 NOTICE = "This product isn't affiliated with or endorsed by Grinding Gear Games in any way."
+
+PORT = click.IntRange(0, 65_535)
+SPEED = click.FloatRange(0, 100_000, min_open=True)
+SEED = click.IntRange(0)
 
 config_option = click.option(
     "--config",
@@ -23,7 +29,10 @@ config_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=NOTICE)
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": HELP_COLUMNS_MAX},
+    epilog=NOTICE,
+)
 @click.version_option(__version__, prog_name="ledgerd")
 def cli() -> None:
     """ledgerd, the market ledger of Wraeclast: Path of Exile's official APIs as a priced, queryable ledger."""
@@ -34,16 +43,27 @@ def cli() -> None:
 def run(config_path: Path | None) -> None:
     """Run the daemon until SIGTERM or Ctrl-C. SIGHUP reloads the configuration."""
     from ledgerd.app import serve
-    from ledgerd.config.load import load
+    from ledgerd.config.load import default_path, load
 
-    _run(serve(lambda: load(config_path, os.environ)))
+    path = (config_path or default_path()).absolute()  # a reload reads this very file, whatever else has come since
+    _run(serve(lambda: load(path, os.environ)))
 
 
 @cli.command()
-@click.option("--port", default=8010, show_default=True, help="Where the Ledger API is served; 0 takes any free port.")
-@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("var/demo"), show_default=True)
-@click.option("--speed", default=60.0, show_default=True, help="Market seconds a real second; 60: an hour a minute.")
-@click.option("--seed", default=1, show_default=True, help="Another seed is another market.")
+@click.option(
+    "--port", type=PORT, default=8010, show_default=True, help="Where the Ledger API is served; 0 takes any free port."
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var/demo"),
+    show_default=True,
+    help="Kept from one demo to the next; never one of a live ledger.",
+)
+@click.option(
+    "--speed", type=SPEED, default=60.0, show_default=True, help="Market seconds a real second; 60: an hour a minute."
+)
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Another seed is another market.")
 def demo(port: int, data_dir: Path, speed: float, seed: int) -> None:
     """Run the whole daemon against a stand-in for GGG: no account, no network."""
     from ledgerd.demo import run_demo
@@ -55,9 +75,11 @@ def demo(port: int, data_dir: Path, speed: float, seed: int) -> None:
 @config_option
 def check_config(config_path: Path | None) -> None:
     """Read the configuration, say everything that is wrong with it, and exit 78 if anything is."""
+    from ledgerd.app import make_engine
     from ledgerd.config.load import load
 
     loaded = load(config_path, os.environ)
+    make_engine(loaded.config)
     for note in loaded.notes:
         click.echo(f"note: {note}")
     click.echo(f"{loaded.path}: good")
@@ -73,7 +95,7 @@ def migrate(config_path: Path | None, wants_status: bool, dry_run: bool, wants_a
     from ledgerd import offline
 
     if wants_apply and (wants_status or dry_run):
-        raise UsageError("--apply goes alone; --status and --dry-run go together.", "ledgerd migrate --apply")
+        raise UsageError("--apply goes alone; --status and --dry-run go together.", "Try: ledgerd migrate --apply")
     _run(offline.migrate(_config(config_path), status=wants_status, dry_run=dry_run, apply=wants_apply))
 
 
@@ -90,19 +112,32 @@ def status(config_path: Path | None, as_json: bool) -> None:
 @cli.command()
 @config_option
 @click.argument("query")
-@click.option("--format", "fmt", default="PrettyCompact", show_default=True, help="Any of ClickHouse's text formats.")
+@click.option(
+    "--format",
+    "fmt",
+    default="PrettyCompact",
+    show_default=True,
+    help="One of ClickHouse's, such as CSV, JSONEachRow, Parquet.",
+)
 def sql(config_path: Path | None, query: str, fmt: str) -> None:
     """Run one read-only QUERY ("-" reads it from standard input)."""
     from ledgerd import offline
 
-    query = sys.stdin.read() if query == "-" else query
+    query = sys.stdin.buffer.read().decode() if query == "-" else query
     _run(offline.sql(_config(config_path), query, fmt))
 
 
 @cli.command()
 @config_option
 @click.option("--realm", required=True, help="pc, xbox, sony or poe2.")
-@click.option("--source", "kind", type=click.Choice(["exchange", "river"]), default="exchange", show_default=True)
+@click.option(
+    "--source",
+    "kind",
+    type=click.Choice(["exchange", "river"]),
+    default="exchange",
+    show_default=True,
+    help="The hourly currency exchange, or the river of public stashes.",
+)
 @click.option("--league", help="Store, or show, this league only.")
 @click.option(
     "--once", is_flag=True, help="One page, then stop. Needed: following a source is what `ledgerd run` does."
@@ -114,9 +149,12 @@ def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str 
     from ledgerd import offline
 
     if not once:
-        raise UsageError("harvest fetches one page.", "Add --once; to follow the source: ledgerd run")
+        raise UsageError("harvest fetches one page: add --once.", "To follow the source: ledgerd run")
     if cursor and not dry_run:
-        raise UsageError("--cursor goes with --dry-run: a kept page continues the chain.", "Add --dry-run")
+        raise UsageError(
+            "--cursor goes with --dry-run: a kept page continues the chain.",
+            f"Try: ledgerd harvest --realm {which['realm']} --once --dry-run --cursor {cursor}",
+        )
     config = _config(config_path, harvesting=True)
     _run(offline.harvest(config, dry_run=dry_run, cursor=cursor, **which))
 
@@ -158,10 +196,10 @@ def price(config_path: Path | None, name: str, realm: str | None, league: str | 
 
 
 @cli.command()
-@click.option("--port", default=8011, show_default=True, help="0 takes any free port.")
-@click.option("--seed", default=1, show_default=True)
-@click.option("--speed", default=1.0, show_default=True, help="Market seconds a real second.")
-@click.option("--history-hours", default=14 * 24, show_default=True)
+@click.option("--port", type=PORT, default=8011, show_default=True, help="0 takes any free port.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Another seed is another market.")
+@click.option("--speed", type=SPEED, default=1.0, show_default=True, help="Market seconds a real second.")
+@click.option("--history-hours", default=14 * 24, show_default=True, help="Hours before the start that can be had.")
 @click.option("--publish-delay", "publish_delay_s", default=120.0, show_default=True, help="Seconds after the hour.")
 @click.option("--gap-rate", default=0.0, show_default=True, help="Share of hours that never exist.")
 @click.option("--late-rate", default=0.0, show_default=True, help="Share of hours published late.")
@@ -169,7 +207,13 @@ def price(config_path: Path | None, name: str, realm: str | None, league: str | 
 @click.option("--faults", default="", help="Faults to draw from, comma-separated; empty: all that are safe at random.")
 @click.option("--replay", "replay_dir", type=click.Path(path_type=Path, file_okay=False), help="Serve recorded hours.")
 @click.option("--ledger", "ledger_path", type=click.Path(path_type=Path), help="Keep the list of answers in this file.")
-@click.option("--edge", type=click.Choice(["clock", "manual"]), default="clock", show_default=True)
+@click.option(
+    "--edge",
+    type=click.Choice(["clock", "manual"]),
+    default="clock",
+    show_default=True,
+    help="What publishes the next hour: the clock, or POST /_sim/edge.",
+)
 def sim(faults: str, **options: Any) -> None:  # noqa: ANN401  passed on to SimOptions, which checks them
     """Serve GGG's exchange on loopback: a seeded market with known true values, or recorded hours."""
     from ledgerd.demo import run_sim
@@ -179,9 +223,13 @@ def sim(faults: str, **options: Any) -> None:  # noqa: ANN401  passed on to SimO
 
 
 def _config(path: Path | None, *, harvesting: bool = False) -> Any:  # noqa: ANN401  Config, loaded late
+    """The configuration of a command that may need the engine, checked as far as that."""
+    from ledgerd.app import make_engine
     from ledgerd.config.load import load
 
-    return load(path, os.environ, harvesting=harvesting).config
+    config = load(path, os.environ, harvesting=harvesting).config
+    make_engine(config)
+    return config
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  whatever the command returns
@@ -217,5 +265,18 @@ def _command(command: click.Command) -> NoReturn:
         error.show()
         sys.exit(UsageError.exit_code)
     except LedgerdError as error:
-        click.echo(f"ledgerd: {error}", err=True)
-        sys.exit(error.exit_code if isinstance(error, Fatal) else EXIT_FAILED)
+        _fail(str(error), error.exit_code if isinstance(error, Fatal) else EXIT_FAILED)
+    except UnicodeError:
+        _fail("What was typed or piped in is not UTF-8. See: ledgerd --help", UsageError.exit_code)
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        _fail(f"The system refused{where}: {error.strerror or error}. Look at disk and permissions: df -h", EXIT_FAILED)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    """Say what went wrong and end; what was still to be written to a full or closed stdout is dropped."""
+    click.echo(f"ledgerd: {sentence}", err=True)
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.exit(code)
+    os._exit(code)

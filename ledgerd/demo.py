@@ -1,18 +1,23 @@
 """The stand-in upstream from the command line: alone, or with the whole daemon against it."""
 
+import asyncio
+import errno
+import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ledgerd.app import serve
-from ledgerd.clock import ScaledClock, SystemClock
+from ledgerd.clock import Clock, ScaledClock, SystemClock
 from ledgerd.config import Config, Daemon, Http, Realm, Throttle, Upstream
 from ledgerd.config.load import Loaded
 from ledgerd.errors import CannotStart, UsageError
+from ledgerd.harvest.market_harvester import KIND
 from ledgerd.sim.server import SimOptions, running
-from ledgerd.sim.server import serve as serve_sim
 from ledgerd.spool.spool import Spool
 from ledgerd.store.queries import schema_root
 
@@ -24,11 +29,14 @@ REQUESTS_PER_S = 20.0
 
 async def run_demo(*, port: int, data_dir: Path, speed: float, seed: int) -> None:
     """The whole daemon on the embedded engine against a stand-in of its own, both on one fast clock."""
-    clock = ScaledClock(max(time.time() - HEAD_START_S, _reached_s(data_dir / "spool")), speed)
+    clock = ScaledClock(_reached_s(data_dir / "spool") or time.time() - HEAD_START_S, speed)
     options = _options(seed=seed, history_hours=HISTORY_HOURS + 2, port=0)
-    async with running(options, clock) as upstream:
-        click.echo(_welcome(f"http://127.0.0.1:{port}", upstream, speed))
-        await serve(lambda: _loaded(upstream, port, data_dir), clock=clock)
+    async with _standing_in(options, clock) as upstream:
+        loaded = _loaded(upstream, port, data_dir)
+        try:
+            await serve(lambda: loaded, clock=clock, on_listen=lambda url: click.echo(_welcome(url, upstream, speed)))
+        except CannotStart as error:
+            raise CannotStart(error.message, "Try another port: ledgerd demo --port 0") from error
 
 
 def _reached_s(spool_dir: Path) -> float:
@@ -38,35 +46,56 @@ def _reached_s(spool_dir: Path) -> float:
     spool = Spool(spool_dir, bytes_max=1 << 40, retain_s=1e9, clock=SystemClock())
     try:
         spool.open()
-        return max(
-            (float(stream.cursor) for stream in spool.streams() if stream.chained and stream.cursor), default=0.0
-        )
+        cursors = (stream.cursor for stream in spool.streams() if stream.name.startswith(KIND))
+        return max((float(cursor) for cursor in cursors if cursor), default=0.0)
     finally:
         spool.close()
 
 
 async def run_sim(**options: Any) -> None:  # noqa: ANN401  passed on to SimOptions, which checks them
-    """The stand-in alone, until Ctrl-C."""
+    """The stand-in alone, until TERM or Ctrl-C."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with _standing_in(_options(**options)) as url:
+        click.echo(f"{url}/api/currency-exchange")
+        await stop.wait()
+
+
+@asynccontextmanager
+async def _standing_in(options: SimOptions, clock: Clock | None = None) -> AsyncIterator[str]:
+    """A running stand-in; yields its base URL. CannotStart for a taken port, UsageError for what it cannot serve."""
+    is_up = False
     try:
-        await serve_sim(_options(**options), on_ready=lambda url: click.echo(f"{url}/api/currency-exchange"))
-    except OSError as error:
-        raise CannotStart(f"The stand-in cannot start: {error}.", "Another port: ledgerd sim --port 0") from error
+        async with running(options, clock) as url:
+            is_up = True
+            yield url
+    except (OSError, ValueError) as error:
+        if is_up:
+            raise
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise CannotStart(f"Port {options.port} is taken.", "Try another: ledgerd sim --port 0") from error
+        raise UsageError(f"The stand-in cannot start: {error}.", "See: ledgerd sim --help") from error
 
 
 def _options(**options: Any) -> SimOptions:  # noqa: ANN401  SimOptions checks them
     try:
         return SimOptions(ids_path=Path(str(schema_root() / "reference" / "currencies.tsv")), **options)
     except ValueError as error:
-        raise UsageError(f"{error}.", "ledgerd sim --help") from error
+        raise UsageError(f"{error}.", "See: ledgerd sim --help") from error
 
 
 def _loaded(upstream: str, port: int, data_dir: Path) -> Loaded:
+    """The demo's configuration; a reload reads the same again."""
     config = Config(
-        daemon=Daemon(environment="demo", contact="demo@example.org", data_dir=data_dir),
+        daemon=Daemon(environment="demo", contact="demo@example.org", data_dir=data_dir.absolute()),
         http=Http(listen=f"127.0.0.1:{port}"),
         upstream=Upstream(exchange_url=f"{upstream}/api/currency-exchange"),
         throttle=Throttle(requests_per_s=REQUESTS_PER_S, backfill_requests_per_s=REQUESTS_PER_S),
-        realms=tuple(Realm(name=name, exchange_from=f"-{HISTORY_HOURS}h") for name in ("pc", "poe2")),
+        realms=(
+            Realm(name="pc", exchange_from=f"-{HISTORY_HOURS}h"),
+            Realm(name="poe2", exchange_from=f"-{HISTORY_HOURS}h"),
+        ),
     )
     return Loaded(config, data_dir / "(demo)", [])
 

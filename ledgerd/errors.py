@@ -36,7 +36,10 @@ class LedgerdError(Exception):
 
     def __str__(self) -> str:
         """Message and hint as a person reads them."""
-        return f"{self.message} {self.hint}".strip()
+        if not self.hint or self.hint.startswith("\n"):
+            return self.message + self.hint
+        stop = "" if self.message.endswith((".", "?", "!", ":")) else "."
+        return f"{self.message}{stop} {self.hint}".strip()
 
 
 class Transient(LedgerdError):

@@ -2,10 +2,9 @@
 
 import random
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from typing import Any
 from urllib.parse import quote
 
 import click
@@ -13,124 +12,114 @@ import orjson
 
 from ledgerd import reach
 from ledgerd.app import load_reference
-from ledgerd.clock import SystemClock, rfc3339
+from ledgerd.clock import SystemClock
 from ledgerd.config import Config, Realm, parse_from, user_agent
-from ledgerd.errors import StoreLocked, UpstreamRefused, UsageError
+from ledgerd.errors import NotKnown, StoreLocked, StoreUnavailable, UpstreamRefused, UpstreamUnavailable, UsageError
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.harvest.exchange_page import Digest, NeverWas, UnreadablePage, landable, read_answer
 from ledgerd.harvest.harvest import Harvest
 from ledgerd.harvest.market_harvester import hour_url
+from ledgerd.ledger.query import FORMATS
+from ledgerd.ledger.snapshot import nearest
 from ledgerd.spool.spool import Spool
 from ledgerd.store.engine import Engine
 from ledgerd.store.migrate import Migrator
+from ledgerd.store.migration import TABLE, load_migrations, plan, script, states
+from ledgerd.store.queries import schema_root
 from ledgerd.supervise import Supervisor
+from ledgerd.terminal import priced, steps, table, told, waiting, when
 from ledgerd.upstream.body import UnreadableBody, decode
 from ledgerd.upstream.client import Answer, Client, Limits, RequestRecord
 from ledgerd.upstream.throttle import Throttle
 
-WELL = ("ok", "starting")
+GOOD = ("ok", "starting")
+WHAT_IS_PRICED = 'ledgerd sql "SELECT DISTINCT realm, league FROM gold_currency_snapshot"'
 SHOWN = 5
 """How many markets a dry run prints."""
 
 
 async def migrate(config: Config, *, status: bool, dry_run: bool, apply: bool) -> None:
     """List, print or run migrations; the list by default."""
+    if apply:
+        await _apply(config)
+        return
+    migrations, applied = load_migrations(schema_root() / "migrations"), await _applied(config)
+    if status or not dry_run:
+        found = [(f"{each.version:04d}", each.name, each.state) for each in states(migrations, applied)]
+        click.echo(table(("version", "name", "state"), found))
+    if dry_run:
+        click.echo(script(plan(migrations, applied)) or "-- nothing to run")
+
+
+async def _apply(config: Config) -> None:
     async with reach.daemon(config) as running:
-        if running and apply:
-            raise StoreLocked("The running daemon owns the data and has migrated it.", "ledgerd status")
         if running:
-            query = "SELECT version, name, applied_at FROM poe_schema_migrations ORDER BY version"
-            click.echo((await running.sql(query, "PrettyCompact")).decode(), nl=False)
-            return
-    async with reach.stored(config, create=apply) as engine:
-        migrator = Migrator(engine, SystemClock())
-        if apply:
-            applied = await migrator.apply()
-            click.echo(f"applied {len(applied)} migrations; the schema is this version's")
-            return
-        if status or not dry_run:
-            states = [(f"{each.version:04d}", each.name, each.state) for each in await migrator.status()]
-            click.echo(_table(("version", "name", "state"), states))
-        if dry_run:
-            click.echo(await migrator.dry_run() or "-- nothing to run")
+            raise StoreLocked("The running daemon owns the data and has migrated it.", "See: ledgerd migrate --status")
+    async with waiting(lambda: "migrating"), reach.stored(config, create=True) as engine:
+        applied = await Migrator(engine, SystemClock()).apply()
+    click.echo(f"applied {len(applied)} migrations; the schema is this version's")
+
+
+async def _applied(config: Config) -> dict[int, str]:
+    """Version to checksum of the migrations the database has taken; none where there is no database yet."""
+    async with reach.daemon(config) as running:
+        if not running and not reach.has_data(config):
+            click.echo(f"There is no data in {config.daemon.data_dir} yet; ledgerd run makes it.", err=True)
+            return {}
+    async with waiting(lambda: "reading the schema"), reach.ledger(config) as found:
+        if (await found.sql(f"EXISTS TABLE {TABLE}", "TSV")).strip() != b"1":
+            return {}
+        rows = await found.sql(f"SELECT version, checksum FROM {TABLE}", "JSONEachRow")  # noqa: S608  a constant
+    return {row["version"]: row["checksum"] for row in map(orjson.loads, rows.splitlines())}
 
 
 async def status(config: Config, *, as_json: bool) -> int:
     """Print the daemon's status; the exit code: 0 well, 1 not."""
     async with reach.daemon(config) as running:
         if running is None:
-            click.echo(f"No daemon serves {config.daemon.data_dir}. Start it with: ledgerd run", err=True)
-            return 1
-        told = await running.get("/status")
-    if as_json:
-        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
-    else:
-        click.echo("\n".join(_told(told)))
-    return 0 if told["state"] in WELL else 1
-
-
-def _told(told: Mapping[str, Any]) -> Iterable[str]:
-    """A status as a person reads it."""
-    store, spool = told["store"], told["spool"]
-    yield f"ledgerd {told['version']} is {told['state']}, up {told['uptime_s']:.0f} s"
-    yield f"store   {store['state']} ({store['engine']} {store['version']})" + _because(store["last_error"])
-    yield f"spool   {spool['state']}, {spool['pages']} pages, {spool['bytes']} of {spool['bytes_max']} bytes"
-    if told["config"]["last_reload_error"]:
-        yield f"reload  refused: {told['config']['last_reload_error']}"
-    yield ""
-    sources = [
-        (
-            each["name"],
-            each["state"],
-            _when(each["cursor"]),
-            _span(each["lag_s"]),
-            each["errors"],
-            each["last_error"] or "",
-        )
-        for each in told["sources"]
-    ]
-    yield _table(("source", "state", "next", "lag", "errors", "last error"), sources)
-    yield ""
-    steps = [(each["step"], each["source"], each["state"], each["watermark"], each["behind"]) for each in told["etl"]]
-    yield _table(("step", "source", "state", "watermark", "behind"), steps)
+            raise StoreUnavailable(f"No daemon serves {config.daemon.data_dir}.", "Start it with: ledgerd run")
+        answer = await running.get("/status")
+    click.echo(_json(answer) if as_json else "\n".join(told(answer)))
+    return 0 if answer["state"] in GOOD else 1
 
 
 async def sql(config: Config, query: str, fmt: str) -> None:
     """Print what one read-only query returns."""
-    async with reach.ledger(config) as found:
-        sys.stdout.buffer.write(await found.sql(query, fmt))
+    if fmt not in FORMATS:
+        near = nearest(fmt, FORMATS)
+        meant = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(FORMATS)}."
+        raise UsageError(f"There is no format named {fmt[:50]!r}.{meant}", "See: ledgerd sql --help")
+    async with waiting(lambda: "the engine is at it"), reach.ledger(config) as found:
+        result = await found.sql(query, fmt)
+    sys.stdout.buffer.write(result)
+    sys.stdout.buffer.flush()
 
 
 async def etl_status(config: Config) -> None:
     """Print each step's watermark and backlog."""
     async with reach.daemon(config) as running:
-        if running:
-            rows = (await running.get("/status"))["etl"]
-        else:
-            async with reach.stored(config) as engine:
-                rows = [asdict(each) for each in await _runner(engine).look()]
-    shown = [
-        (each["step"], each["source"], str(each["state"]), each["watermark"], each["behind"], each["last_error"] or "")
-        for each in rows
-    ]
-    click.echo(_table(("step", "source", "state", "watermark", "behind", "last error"), shown))
+        rows = (await running.get("/status"))["etl"] if running else None
+    if rows is None:
+        async with reach.stored(config) as engine:
+            rows = [asdict(each) for each in await _runner(engine).look()]
+    click.echo(steps(rows))
 
 
 async def etl_run(config: Config) -> None:
-    """Refine what waits, with progress."""
+    """Refine what waits, with progress. StoreUnavailable if a step failed: the others have done what they could."""
     async with reach.daemon(config) as running:
         if running:
             raise StoreLocked("The running daemon does this by itself.", "See how far it is: ledgerd etl status")
-    async with reach.stored(config) as engine:
+    total = 0
+    async with waiting(lambda: f"{total} tasks done"), reach.stored(config) as engine:
         await Migrator(engine, SystemClock()).apply()
-        runner, total = _runner(engine), 0
+        runner = _runner(engine)
         while done := await runner.run_once():
             total += done
-            click.echo(f"\r{total} tasks done", nl=False, err=True)
-        click.echo(f"\r{total} tasks done; nothing waits", err=True)
-        for each in runner.status():
-            if each.last_error:
-                click.echo(f"{each.step} of {each.source}: {each.last_error}", err=True)
+        failed = [f"{each.step} of {each.source}: {each.last_error}" for each in runner.status() if each.last_error]
+    click.echo(f"{total} tasks done; " + ("some failed" if failed else "nothing waits"))
+    if failed:
+        raise StoreUnavailable("\n".join(failed), "\nWhat was done is kept; try the rest again: ledgerd etl run")
 
 
 def _runner(engine: Engine) -> Runner:
@@ -139,38 +128,31 @@ def _runner(engine: Engine) -> Runner:
 
 async def price(config: Config, name: str, *, realm: str | None, league: str | None, as_json: bool) -> None:
     """Print what a currency is worth, how sure that is and how old."""
-    async with reach.ledger(config) as found:
-        realm, league = await _where(found, realm, league)
-        told = await found.get(f"/v1/{realm}/{_quoted(league)}/currency/{_quoted(name)}")
-    if as_json:
-        click.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
-        return
-    click.echo("\n".join(_priced(told, realm, league)))
+    async with waiting(lambda: "loading prices"), reach.ledger(config) as found:
+        realm, league = await _where(config, found, realm, league)
+        try:
+            answer = await found.get(f"/v1/{_quoted(realm)}/{_quoted(league)}/currency/{_quoted(name)}")
+        except NotKnown as error:
+            raise NotKnown(error.message, f"What has prices: {WHAT_IS_PRICED}") from error
+    click.echo(_json(answer) if as_json else "\n".join(priced(answer)))
 
 
-async def _where(found: reach.Reach, realm: str | None, league: str | None) -> tuple[str, str]:
-    """The realm and league to look in: as asked, else where the most currencies are priced."""
-    realms = (await found.get("/v1/realms"))["realms"]
+async def _where(config: Config, found: reach.Reach, realm: str | None, league: str | None) -> tuple[str, str]:
+    """The realm and league to look in: as asked, else the first configured realm and its league with most prices."""
+    order = {each.name: n for n, each in enumerate(config.realms)}
     places = [
-        (each["currencies"], place["realm"], each["league"])
-        for place in realms
-        for each in place["leagues"]
-        if realm in {None, place["realm"]} and league in {None, each["league"]}
+        (order.get(there["realm"], len(order)), -each["currencies"], there["realm"], each["league"])
+        for there in (await found.get("/v1/realms"))["realms"]
+        for each in there["leagues"]
+        if _is(realm, there["realm"]) and _is(league, each["league"])
     ]
     if places:
-        _, best_realm, best_league = max(places)
-        return best_realm, best_league
-    return realm or "pc", league or "Standard"
+        return min(places)[2:]
+    return realm or next(iter(order), "pc"), league or "Standard"
 
 
-def _priced(told: Mapping[str, Any], realm: str, league: str) -> Iterable[str]:
-    one, evidence = told["price"], told["price"]["evidence"]
-    yield f"{one['name']} in {realm}/{league}"
-    yield f"  {_number(one['chaos'])} chaos   {_number(one['divine'])} divine"
-    yield "  " + "   ".join(f"{span} {_percent(one[f'change_{span}'])}" for span in ("1h", "24h", "7d"))
-    yield f"  confidence {one['confidence']:.2f}" + (" (low sample)" if one["low_sample"] else "")
-    yield f"  from {evidence['units']} units in {evidence['markets']} markets, {evidence['hours_24h']} of the last 24 h"
-    yield f"  as of {told['as_of']}" + (" (stale)" if told["stale"] else "")
+def _is(asked: str | None, name: str) -> bool:
+    return asked is None or asked.casefold() == name.casefold()
 
 
 async def harvest(
@@ -179,25 +161,31 @@ async def harvest(
     """One page of a source: shown (``dry_run``) or kept."""
     if kind == "river":
         raise UsageError(
-            "This version does not read the river yet.", "ledgerd harvest --realm pc --source exchange --once"
+            "This version does not read the river yet.",
+            f"Try: ledgerd harvest --realm {realm} --source exchange --once",
         )
     known = {each.name: each for each in config.realms}
     if realm not in known:
         raise UsageError(
-            f"Realm {realm!r} is not configured; {', '.join(known)} are.", "Add a [[realm]] to config.toml"
+            f"Realm {realm!r} is not configured; there is {', '.join(known) or 'none'}.",
+            "Add a [[realm]] to the configuration, then: ledgerd check-config",
         )
     chosen = known[realm].model_copy(update={"exchange": True, **({"leagues": (league,)} if league else {})})
-    if dry_run:
-        await _show_page(config, chosen, cursor)
-    else:
-        await _keep_page(config, chosen)
+    try:
+        await (_show_page(config, chosen, cursor) if dry_run else _keep_page(config, chosen))
+    except UpstreamUnavailable as error:
+        hint = f"Try again later: ledgerd harvest --realm {realm} --once --dry-run"
+        raise UpstreamUnavailable(error.message, hint) from error
 
 
 async def _keep_page(config: Config, realm: Realm) -> None:
     """Fetch one page and carry it to its commit, as the daemon would."""
     async with reach.daemon(config) as running:
         if running:
-            raise StoreLocked("The running daemon owns the data directory.", "To look without keeping: add --dry-run")
+            raise StoreLocked(
+                "The running daemon owns the data directory.",
+                f"To look and keep nothing: ledgerd harvest --realm {realm.name} --once --dry-run",
+            )
     clock, rng = SystemClock(), random.Random()  # noqa: S311  jitter
     config = config.model_copy(update={"realms": (realm,)})
     spool = Spool(
@@ -217,7 +205,9 @@ async def _keep_page(config: Config, realm: Realm) -> None:
             rng=rng,
             on_commit=lambda what: click.echo(f"committed {what.batch.batch_id}: {what.rows} rows"),
         )
-        if not await harvest.once(realm):
+        async with waiting(lambda: "fetching and storing a page"):
+            has_page = await harvest.once(realm)
+        if not has_page:
             click.echo("the next hour is not published yet; nothing was kept")
 
 
@@ -226,15 +216,17 @@ async def _show_page(config: Config, realm: Realm, cursor: str | None) -> None:
     if cursor is None:
         cursor = await _cursor(config, realm)
     asked = _hour(cursor, realm)
-    answer = await _fetch(config, realm, asked)
-    click.echo(f"asked   {'the oldest hour' if asked is None else _when(str(asked))}")
+    async with waiting(lambda: "fetching a page"):
+        answer = await _fetch(config, realm, asked)
+    click.echo(f"asked   {'the oldest hour' if asked is None else when(str(asked))}")
     click.echo(f"answer  {answer.status}, {len(answer.body)} bytes {answer.encoding or 'plain'}")
     try:
         body = decode(answer.body, answer.encoding, config.upstream.decoded_bytes_max)
         meaning = read_answer(asked, answer.status, body)
     except (UnreadableBody, UnreadablePage) as error:
         raise UpstreamRefused(
-            f"The answer cannot be used: {error}.", "Try again, or look at the URL with: curl -i"
+            f"The answer cannot be used: {error}.",
+            f"Look at it: curl -i {hour_url(config.upstream.exchange_url, realm.name, asked)}",
         ) from error
     click.echo("\n".join(_shown(meaning, body, realm.leagues)))
 
@@ -242,16 +234,17 @@ async def _show_page(config: Config, realm: Realm, cursor: str | None) -> None:
 def _shown(meaning: object, body: bytes, leagues: Sequence[str]) -> Iterable[str]:
     """What a page means and holds."""
     if isinstance(meaning, NeverWas):
-        yield f"means   these hours never were; next {_when(str(meaning.next_hour))}"
-    if not isinstance(meaning, Digest):
-        yield "means   not published yet: the same hour is asked again" if not isinstance(meaning, NeverWas) else ""
+        yield f"means   these hours never were; next {when(str(meaning.next_hour))}"
         return
-    yield f"means   the digest of {_when(str(meaning.hour))}; next {_when(str(meaning.next_hour))}"
+    if not isinstance(meaning, Digest):
+        yield "means   not published yet: the same hour is asked again"
+        return
+    yield f"means   the digest of {when(str(meaning.hour))}; next {when(str(meaning.next_hour))}"
     page = landable(body)
-    yield _table(("league", "markets"), page.leagues.most_common())
+    yield table(("league", "markets"), page.leagues.most_common())
     markets = [each for each in orjson.loads(page.body)["markets"] if "*" in leagues or each.get("league") in leagues]
-    for market in markets[:SHOWN]:
-        yield orjson.dumps(market).decode()
+    yield f"shown   {min(SHOWN, len(markets))} of {len(markets)} markets of {', '.join(leagues)}"
+    yield from (orjson.dumps(market).decode() for market in markets[:SHOWN])
 
 
 async def _cursor(config: Config, realm: Realm) -> str | None:
@@ -265,7 +258,10 @@ def _hour(cursor: str | None, realm: Realm) -> int | None:
     if cursor is None:
         return parse_from(realm.exchange_from, SystemClock().now())
     if not cursor.isascii() or not cursor.isdigit():
-        raise UsageError(f"--cursor {cursor!r} is not a unix hour.", "As in: --cursor 1787119200")
+        raise UsageError(
+            f"--cursor {cursor!r} is not a unix hour.",
+            "As in: ledgerd harvest --realm pc --once --dry-run --cursor 1787119200",
+        )
     return int(cursor)
 
 
@@ -282,33 +278,8 @@ async def _fetch(config: Config, realm: Realm, asked: int | None) -> Answer:
         return await client.get(url, source=f"exchange-{realm.name}", realm=realm.name, cursor=str(asked or ""))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Rows under their heads, columns aligned."""
-    lines = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
-def _because(error: str | None) -> str:
-    return f": {error}" if error else ""
-
-
-def _when(cursor: str | None) -> str:
-    return rfc3339(int(cursor)) if cursor and cursor.isdigit() else cursor or "-"
-
-
-def _span(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds / 60:.0f} min"
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4g}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:+.1%}"
+def _json(answer: object) -> str:
+    return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode()
 
 
 def _quoted(text: str) -> str:

@@ -1,5 +1,6 @@
 """How a command reaches the ledger: through the running daemon's socket, else over the data directory itself."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ledgerd import __version__
 from ledgerd.app import load_reference, make_engine
 from ledgerd.clock import SystemClock, rfc3339
 from ledgerd.config import Config
-from ledgerd.errors import LedgerdError, QueryRefused, Refused, StoreUnavailable, UsageError
+from ledgerd.errors import NotKnown, QueryRefused, Refused, StoreUnavailable, UsageError
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.status import ConfigStatus, DaemonState, SpoolState, SpoolStatus, Status, StoreState, StoreStatus
 from ledgerd.store.engine import Engine
@@ -24,6 +25,8 @@ from ledgerd.web.app import create_control_app
 from ledgerd.web.deps import Deps
 
 TIMEOUT_S = 120.0
+HELLO_S = 5.0
+"""How long a daemon may take to say that it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,45 +38,61 @@ class Reach:
 
     async def get(self, path: str, params: dict[str, str] | None = None) -> Any:  # noqa: ANN401  JSON of any shape
         """The JSON that GET ``path`` answers. Raises Refused with the problem's own words."""
-        async with self.session.get(path, params=params) as response:
-            return _json(response.status, await response.read())
+        return orjson.loads(await self._ask("GET", path, Refused, params=params))
 
     async def sql(self, query: str, fmt: str) -> bytes:
         """The result of one read-only query in ``fmt``. Raises QueryRefused."""
-        async with self.session.post("/sql", params={"format": fmt}, data=query.encode()) as response:
-            body = await response.read()
-            if response.status != web.HTTPOk.status_code:
-                raise _problem(body, QueryRefused)
-            return body
+        return await self._ask("POST", "/sql", QueryRefused, params={"format": fmt}, data=query.encode())
+
+    async def _ask(self, method: str, path: str, kind: type[Refused], **request: Any) -> bytes:  # noqa: ANN401  aiohttp's
+        """The body of a good answer; an answer that is not good is raised as ``kind``."""
+        try:
+            async with self.session.request(method, path, **request) as response:
+                body = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            said = str(error) or f"none within {TIMEOUT_S:.0f} s"
+            raise StoreUnavailable(
+                f"The ledger gave no answer: {said}.", "See whether it runs: ledgerd status"
+            ) from error
+        if response.status != web.HTTPOk.status_code:
+            raise _problem(body, kind)
+        return body
 
 
-def _json(status: int, body: bytes) -> Any:  # noqa: ANN401  JSON of any shape
-    if status >= web.HTTPBadRequest.status_code:
-        raise _problem(body, Refused)
-    return orjson.loads(body)
-
-
-def _problem(body: bytes, kind: type[LedgerdError]) -> LedgerdError:
-    """An RFC 9457 answer as an error of ours."""
+def _problem(body: bytes, kind: type[Refused]) -> Refused:
+    """An RFC 9457 answer as an error of ours; NotKnown if a name is unknown."""
     try:
         problem = orjson.loads(body)
     except orjson.JSONDecodeError:
         problem = {}
     near = problem.get("suggestions") or []
     meant = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-    return kind(f"{problem.get('detail', 'The daemon gave no reason.')}{meant}", problem.get("hint", ""))
+    is_name = problem.get("type") == "urn:ledgerd:not-known"
+    detail = problem.get("detail", "The daemon gave no reason.")
+    return (NotKnown if is_name else kind)(f"{detail}{meant}", problem.get("hint", "See: ledgerd status"))
 
 
 @asynccontextmanager
 async def daemon(config: Config) -> AsyncIterator[Reach | None]:
-    """The running daemon of this data directory; None if there is none."""
+    """The running daemon of this data directory; None if there is none. StoreUnavailable: it is there, not for us."""
     async with _session(config.socket_path) as session:
-        with suppress(aiohttp.ClientConnectionError, FileNotFoundError, PermissionError):
-            async with session.get("/healthz"):
-                pass
-            yield Reach(session, is_daemon=True)
-            return
-        yield None
+        yield Reach(session, is_daemon=True) if await _answers(session, config.socket_path) else None
+
+
+async def _answers(session: aiohttp.ClientSession, path: Path) -> bool:
+    try:
+        async with session.get("/healthz", timeout=aiohttp.ClientTimeout(total=HELLO_S)):
+            return True
+    except TimeoutError as error:
+        raise StoreUnavailable(
+            f"The daemon behind {path} has not answered for {HELLO_S:.0f} s.", "Look at its log: journalctl -u ledgerd"
+        ) from error
+    except aiohttp.ClientConnectionError as error:
+        if isinstance(error, OSError) and error.errno == errno.EACCES:
+            raise StoreUnavailable(
+                f"{path} is open to the daemon's own user only.", "As root: sudo ledgerd status"
+            ) from error
+        return False
 
 
 @asynccontextmanager
@@ -90,14 +109,19 @@ async def ledger(config: Config) -> AsyncIterator[Reach]:
 @asynccontextmanager
 async def stored(config: Config, *, create: bool = False) -> AsyncIterator[Engine]:
     """The engine of a data directory no daemon owns. UsageError if it holds nothing and may not be made."""
-    if config.clickhouse.engine == "embedded" and not create and not config.db_dir.exists():
-        raise UsageError(f"There is no data in {config.daemon.data_dir}.", "Start with: ledgerd run")
     engine = make_engine(config)
+    if not create and not has_data(config):
+        raise UsageError(f"There is no data in {config.daemon.data_dir}.", "Start with: ledgerd run")
     await engine.open()
     try:
         yield engine
     finally:
         await engine.close()
+
+
+def has_data(config: Config) -> bool:
+    """True if a ledger was kept in this data directory before."""
+    return config.db_dir.exists()
 
 
 @asynccontextmanager
@@ -118,7 +142,7 @@ async def _served(config: Config, engine: Engine) -> AsyncIterator[aiohttp.Clien
         freshness=lambda: config.freshness.model_copy(update={"policy": "serve"}),
         version=__version__,
     )
-    runner = web.AppRunner(create_control_app(deps), access_log=None)
+    runner = web.AppRunner(create_control_app(deps), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
     await runner.setup()
     try:
         with TemporaryDirectory(prefix="ledgerd-") as folder:

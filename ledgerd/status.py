@@ -35,6 +35,10 @@ class SourceState(StrEnum):
     """Switched off by configuration or for want of credentials."""
 
 
+WELL = frozenset({SourceState.STARTING, SourceState.CATCHING_UP, SourceState.LIVE, SourceState.OFF})
+"""The states of a source that need nobody's attention."""
+
+
 class StoreState(StrEnum):
     """The engine."""
 
@@ -94,7 +98,10 @@ class SpoolStatus:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One source. ``cursor``: the next id to ask. ``lag_s``: now minus the end of the newest committed hour."""
+    """One source. ``cursor``: the next id to ask. ``lag_s``: now minus the end of the newest committed hour.
+
+    ``gaps``: how many spans were found missing since the process started; each is a row of ``bronze_gaps``.
+    """
 
     name: str
     kind: str
@@ -107,6 +114,7 @@ class SourceStatus:
     stalled_since: str | None
     errors: int
     last_error: str | None
+    gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ class EtlStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """All of ``/status``. ``uptime_s`` seconds; every time RFC 3339 UTC."""
+    """All of ``/status``. ``uptime_s`` seconds; every time RFC 3339 UTC; ``reasons``: why it is degraded, one each."""
 
     state: DaemonState
     version: str
@@ -146,3 +154,4 @@ class Status:
     sources: list[SourceStatus] = field(default_factory=list)
     lanes: list[LaneStatus] = field(default_factory=list)
     etl: list[EtlStatus] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from ledgerd.clock import Clock
 from ledgerd.errors import Fatal, Refused, Transient
-from ledgerd.events import Noted, OutageEnded, OutageStarted, ServiceCrashed, SourceStopped, emit
+from ledgerd.events import Noted, ServiceCrashed, SourceStopped, emit
+from ledgerd.outage import BACKOFF_MOST_S, Backoff, Outage
 
-BACKOFF_FIRST_S = 1.0
-BACKOFF_MOST_S = 60.0
 CANCEL_GRACE_S = 1.0  # how long a cancelled service may take to unwind before it is left behind
 
 
@@ -65,73 +64,13 @@ class Stop:
         return self.is_set
 
 
-class Backoff:
-    """Waits that double from ``first_s`` up to ``most_s``, each drawn from its upper half so that nobody keeps step.
-
-    >>> backoff = Backoff(random.Random(1), first_s=1, most_s=4)
-    >>> [round(backoff.next_s(), 1) for _ in range(4)]
-    [0.6, 1.8, 3.5, 2.5]
-    """
-
-    __slots__ = ("_ceiling_s", "_first_s", "_most_s", "_rng")
-
-    def __init__(self, rng: random.Random, first_s: float = BACKOFF_FIRST_S, most_s: float = BACKOFF_MOST_S) -> None:
-        if not 0 < first_s <= most_s:
-            raise ValueError(f"first_s {first_s} must lie above 0 and not above most_s {most_s}")
-        self._rng = rng
-        self._first_s = self._ceiling_s = first_s
-        self._most_s = most_s
-
-    def next_s(self) -> float:
-        """The next wait in seconds."""
-        ceiling_s = self._ceiling_s
-        self._ceiling_s = min(self._most_s, ceiling_s * 2)
-        return self._rng.uniform(ceiling_s / 2, ceiling_s)
-
-    def reset(self) -> None:
-        """Begin again at ``first_s``."""
-        self._ceiling_s = self._first_s
-
-
-class Outage:
-    """One line when ``subject`` starts to fail and one when it is well again; what lies between is counted.
-
-    ``since``: unix seconds of the first failure, None while all is well; ``failures``: how many since then;
-    ``last_error``: the newest failure's text, which outlives the outage.
-    """
-
-    __slots__ = ("_clock", "_subject", "failures", "last_error", "since")
-
-    def __init__(self, subject: str, clock: Clock) -> None:
-        self._subject = subject
-        self._clock = clock
-        self.since: float | None = None
-        self.failures = 0
-        self.last_error = ""
-
-    def failed(self, error: Exception) -> None:
-        """Count a failure; the first one after a success is logged."""
-        self.failures += 1
-        self.last_error = str(error) or type(error).__name__
-        if self.since is None:
-            self.since = self._clock.now()
-            emit(OutageStarted(self._subject, error=self.last_error))
-
-    def succeeded(self) -> None:
-        """End the outage, if there is one."""
-        if self.since is None:
-            return
-        since, failures, self.since, self.failures = self.since, self.failures, None, 0
-        emit(OutageEnded(self._subject, failures=failures, seconds=max(0.0, self._clock.now() - since)))
-
-
 class Heart:
     """How a service shows that it gets on: it beats when work is done, and rests when there is nothing to do.
 
     Ages are measured on ``monotonic`` (seconds): neither a stepped wall clock nor a fast demo clock looks like a stall.
     """
 
-    __slots__ = ("_beat_s", "_clock", "_monotonic", "_outage", "_rest_end_s")
+    __slots__ = ("_beat_s", "_clock", "_monotonic", "_outage", "_rest_end_s", "beats")
 
     def __init__(
         self, clock: Clock, monotonic: Callable[[], float] = time.monotonic, outage: Outage | None = None
@@ -140,12 +79,14 @@ class Heart:
         self._clock = clock
         self._monotonic = monotonic
         self._outage = outage
+        self.beats = 0
         self._beat_s = monotonic()
         self._rest_end_s = -math.inf
 
     def beat(self) -> None:
         """Something got done: the rest is over, the age is zero, an outage ends."""
         self._wake()
+        self.beats += 1
         if self._outage is not None:
             self._outage.succeeded()
 
@@ -208,6 +149,7 @@ class _Kept:
     backoff: Backoff
     state: State = State.RUNNING
     last_error: str = ""
+    beats_at_failure: int = -1
     task: asyncio.Task[None] = field(init=False)
 
 
@@ -253,6 +195,18 @@ class Supervisor:
     def last_error(self, name: str) -> str:
         """What ``name`` last failed with, "" if it never did."""
         return self._kept[name].last_error
+
+    def trouble(self, name: str) -> str:
+        """What keeps ``name`` from its work: its error, from the failure to the next beat; "" if nothing does.
+
+        A service that runs again has not recovered until it beats; one that is unknown or told to stop has no trouble.
+        """
+        kept = self._kept.get(name)
+        if kept is None or kept.stop.is_set:
+            return ""
+        if kept.state is State.FINISHED:
+            return "it ended though nobody had asked for it"
+        return "" if kept.heart.beats > kept.beats_at_failure else kept.last_error
 
     def forget(self, name: str) -> None:
         """Drop what is known of a service that has ended; ValueError while it is alive."""
@@ -331,7 +285,8 @@ class Supervisor:
     def _goes_on(self, kept: _Kept, error: Exception | None) -> bool:
         """Record how a service ended; True if it shall run again."""
         name = kept.service.name
-        kept.last_error = _said(error) if error else kept.last_error
+        if error:
+            kept.last_error, kept.beats_at_failure = _said(error), kept.heart.beats
         match error:
             case None if kept.stop.is_set:
                 kept.state = State.STOPPED

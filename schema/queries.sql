@@ -1,10 +1,10 @@
 -- Queries the program asks by name, one block each.
 
 -- name: is_committed
--- Whether a batch has its commit row.
+-- Whether a batch has its commit row; any batch of that number where {batch} is empty.
 SELECT count()
 FROM bronze_ingest_checkpoints
-WHERE source = {source:String} AND seq = {seq:UInt64} AND batch_id = {batch:String};
+WHERE source = {source:String} AND seq = {seq:UInt64} AND ({batch:String} = '' OR batch_id = {batch:String});
 
 -- name: last_checkpoint
 -- Where a source stood at its last commit: the fallback when the spool is lost.
@@ -17,16 +17,16 @@ LIMIT 1;
 -- name: exchange_rows_of_batch
 -- Rows of an exchange batch in bronze and, market by market, in quarantine, by page. {first} and {end} are the hours of
 -- the batch in unix seconds.
-SELECT page_seq, sum(n)
+SELECT page_seq, sum(stored), sum(quarantined)
 FROM
 (
-    SELECT page_seq, count() AS n
+    SELECT page_seq, count() AS stored, 0 AS quarantined
     FROM bronze_exchange_events
     WHERE realm = {realm:String} AND batch_id = {batch:String}
         AND hour >= toDateTime({first:UInt32}, 'UTC') AND hour < toDateTime({end:UInt32}, 'UTC')
     GROUP BY page_seq
     UNION ALL
-    SELECT page_seq, count()
+    SELECT page_seq, 0, count()
     FROM bronze_quarantine
     WHERE source = {source:String} AND batch_id = {batch:String} AND reason != {mismatch:String}
     GROUP BY page_seq

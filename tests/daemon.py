@@ -1,4 +1,4 @@
-"""ledgerd as a process, for tests: a stand-in upstream, a data directory with its lives, and how to look inside both."""
+"""ledgerd as a process, for tests: a stand-in upstream, a data directory with its lives, a look inside both."""
 
 import asyncio
 import json
@@ -24,10 +24,11 @@ from ledgerd.store.rowdecode import decode_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 EDGE = 1_787_090_400
-"""2026-08-19T00:00:00Z: the first hour a stand-in of these tests has not published, until a test moves it on."""
+"""2026-08-18T22:00:00Z: the first hour a stand-in of these tests has not published, until a test moves it on."""
 HOUR_S = 3600
 POLL_S = 0.05
-PRIVATE = {"pc": "Karui Tide Club (PL12345)", "poe2": "Copper Kettle League (PL23456)"}
+PRIVATE = ("Karui Tide Club (PL12345)", "Copper Kettle League (PL23456)")
+"""The stand-in's private leagues, which are stored only by name."""
 BRONZE = """
 SELECT league, toUInt32(hour), market_id, currency_a, currency_b, volume_a, volume_b, lowest_stock_a, lowest_stock_b,
     highest_stock_a, highest_stock_b, lowest_ratio_a, lowest_ratio_b, highest_ratio_a, highest_ratio_b
@@ -192,7 +193,7 @@ class Daemon:
             try:
                 if last := await condition():
                     return last
-            except (aiohttp.ClientError, OSError, AssertionError, TimeoutError) as error:
+            except (aiohttp.ClientError, OSError, AssertionError, LookupError, TimeoutError) as error:
                 last = error
             await asyncio.sleep(POLL_S)
         raise AssertionError(f"{what}: not within {within_s} s (last: {last!r})\n{self.said()}")
@@ -279,7 +280,6 @@ def _toml(url: str, settings: Mapping[str, Any]) -> str:
             section, _, key = name.partition("__")
             tables.setdefault(section, {})[key] = value
     blocks = [(f"[{name}]", table) for name, table in tables.items()]
-    for realm in realms:
-        leagues = ["*", *filter(None, [PRIVATE.get(realm["name"])])]
-        blocks.append(("[[realm]]", {"exchange_from": "oldest", "leagues": leagues, **realm}))
+    usual = {"exchange_from": "oldest", "leagues": ["*", *PRIVATE]}
+    blocks += [("[[realm]]", {**usual, **realm}) for realm in realms]
     return "\n\n".join("\n".join([head, *(f"{k} = {json.dumps(v)}" for k, v in body.items())]) for head, body in blocks)

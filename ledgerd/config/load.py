@@ -43,7 +43,7 @@ def load(path: Path | None, env: Mapping[str, str], *, harvesting: bool = True) 
     ``harvesting``: whether the caller may ask upstream; a command that does not (``status``, ``sql``) needs no
     contact. Raises ConfigError whose message has one line for each problem.
     """
-    draft = Draft(*_read(path or _default_path()))
+    draft = Draft(*_read(path or default_path()))
     apply_environment(draft, env)
     _place(draft, env)
     _take_secrets(draft, env)
@@ -54,7 +54,8 @@ def load(path: Path | None, env: Mapping[str, str], *, harvesting: bool = True) 
     return Loaded(config, draft.path, draft.notes + list(remarks(config)))
 
 
-def _default_path() -> Path:
+def default_path() -> Path:
+    """The first of `DEFAULT_PATHS` that exists; ConfigError if none does."""
     for path in DEFAULT_PATHS:
         if path.exists():
             return path

@@ -17,10 +17,11 @@ from ledgerd.etl.tasks import run_task, write_failure, write_watermark
 from ledgerd.etl.watermarks import batches_above, newest_batches, watermarks
 from ledgerd.events import EtlStepRan, emit
 from ledgerd.failpoint import failpoint
+from ledgerd.outage import Backoff, Outage
 from ledgerd.status import EtlState, EtlStatus
 from ledgerd.store.engine import Engine
 from ledgerd.store.queries import schema_root
-from ledgerd.supervise import Backoff, Heart, Outage, Stop
+from ledgerd.supervise import Heart, Stop
 
 INTERVAL_S = 60.0
 """How often to look for batches nobody told us of, such as those of another process."""

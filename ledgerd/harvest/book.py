@@ -4,6 +4,7 @@ from collections import Counter, deque
 
 from ledgerd.clock import HOUR_S, Clock, rfc3339
 from ledgerd.errors import LedgerdError, SpoolFull, StoreUnavailable
+from ledgerd.events import tally
 from ledgerd.spool.writer import Committed
 from ledgerd.status import LaneStatus, SourceState, SourceStatus
 
@@ -26,7 +27,7 @@ class Book:
         self._ingested_s: float | None = None
         self._requests: deque[float] = deque(maxlen=10_000)
         self._answered = False
-        self._failing: LedgerdError | None = None
+        self._failing: type[LedgerdError] | None = None
         self._errors = 0
         self._last_error: str | None = None
         self._rows: Counter[str] = Counter()
@@ -38,7 +39,7 @@ class Book:
     def failed(self, error: LedgerdError) -> None:
         """The last attempt failed."""
         self._errors += 1
-        self._failing = error
+        self._failing = type(error)  # not the error: its traceback holds the body it is about
         self._last_error = str(error)
 
     def well(self) -> None:
@@ -68,6 +69,7 @@ class Book:
             stalled_since=None if stalled_since_s is None else rfc3339(stalled_since_s),
             errors=self._errors,
             last_error=refused or self._last_error,
+            gaps=tally["GapFound", self._name],
         )
 
     def lanes(self) -> list[LaneStatus]:
@@ -83,7 +85,7 @@ class Book:
         return progress_s if now_s - progress_s > stalled_after_s else None
 
     def _state(self, now_s: float, cursor: str | None, *, stalled: bool) -> SourceState:
-        if isinstance(self._failing, SpoolFull | StoreUnavailable):
+        if self._failing and issubclass(self._failing, SpoolFull | StoreUnavailable):
             return SourceState.WAITING
         if stalled:
             return SourceState.STALLED

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ledgerd.clock import rfc3339
 from ledgerd.harvest.exchange_page import PRIVATE_LEAGUE, Landable, UnreadablePage, landable
 from ledgerd.spool.record import JSON, Page
 from ledgerd.spool.spool import Batch
@@ -78,8 +79,12 @@ class ExchangeLanding:
             inserts.append(Insert("bronze_quarantine", QUARANTINE_COLUMNS, bad, "-unreadable"))
         return Landed(inserts, expected, by_league, skipped)
 
-    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, int]:
-        """Rows in bronze plus rows in quarantine, by page."""
+    def place(self, cursor: str) -> str:
+        """The hour ``cursor`` names."""
+        return rfc3339(int(cursor))
+
+    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, tuple[int, int]]:
+        """Rows in bronze, and in quarantine, by page."""
         rows = await engine.rows(
             load_queries()["exchange_rows_of_batch"],
             {
@@ -91,7 +96,7 @@ class ExchangeLanding:
                 "end": int(batch.next_cursor),
             },
         )
-        return {int(seq): int(n) for seq, n in rows}
+        return {int(seq): (int(stored), int(quarantined)) for seq, stored, quarantined in rows}
 
     def _readable(self, page: Page) -> tuple[Landable, str]:
         """``page`` as the engine can read it, and why its ``unreadable`` part is not."""

@@ -36,7 +36,12 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """The hour is not published; ask again later. This is no error and no invalid request."""
+    """The hour is not published; ask again later. This is no error and no invalid request.
+
+    ``next_hour``: the one upstream names; an hour ahead of the one asked, it may mean that one will never be.
+    """
+
+    next_hour: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def _edge(asked: int | None, next_hour: int, markets: list[Any]) -> NotYet | Nev
         raise UnreadablePage("an unpublished hour came with markets")
     if asked is not None and next_hour - asked > HOUR_S:
         return NeverWas(next_hour)
-    return NotYet()
+    return NotYet(next_hour)
 
 
 def _next_hour(page: Mapping[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ledgerd.clock import Clock
@@ -14,7 +14,7 @@ from ledgerd.harvest.market_harvester import KIND, ExchangeSettings, ExchangeSou
 from ledgerd.spool.journal import Journal, quarantine_landing, requests_landing
 from ledgerd.spool.spool import Spool
 from ledgerd.spool.writer import Committed, SealRules, Writer, last_checkpoint, record_breaks, writer_name
-from ledgerd.status import LaneStatus, SourceState, SourceStatus
+from ledgerd.status import WELL, LaneStatus, SourceState, SourceStatus
 from ledgerd.store.engine import Engine
 from ledgerd.supervise import Heart, Service, State, Supervisor
 from ledgerd.upstream.client import Client, Limits, RequestRecord
@@ -34,7 +34,7 @@ class Strand:
 
 
 class Harvest:
-    """The sources of this process. Opened once; ``prepare`` and ``adopt`` are the two halves of a reload."""
+    """The sources of this process. Opened once; ``prepare``, ``adopt`` and ``drop`` are the parts of a reload."""
 
     def __init__(
         self,
@@ -68,26 +68,26 @@ class Harvest:
 
     async def open(self) -> None:
         """With the spool open: start every service; pages an earlier run left are carried first."""
-        self._open_journals()
+        journal_writers = self._open_journals()
         await self._client.__aenter__()
         await record_breaks(self._engine, self._spool.breaks, self._clock)
-        for writer in self._journal_writers():
+        for writer in journal_writers:
             self._supervisor.start(Service(writer.name, writer.run))
         status = IngestStatus(self._engine, self.sources, self._clock)
         self._supervisor.start(Service(INGEST_STATUS, status.run))
-        await self.adopt(self._config, await self.prepare(self._config))
+        self.adopt(self._config, await self.prepare(self._config))
 
     async def once(self, realm: Realm) -> bool:
         """Without services: fetch one page of a realm's exchange and carry it to its commit. False at the edge."""
         heart = Heart(self._clock)
-        self._open_journals()
+        journal_writers = self._open_journals()
         async with self._client:
             strand = await self._strand(realm, self._config)
             self._strands = {strand.source.name: strand}
             has_page = await strand.source.step()
             await strand.writer.flush(heart)
-            for journal in self._journal_writers():
-                await journal.flush(heart)
+            for writer in journal_writers:
+                await writer.flush(heart)
         return has_page
 
     async def close(self) -> None:
@@ -108,23 +108,31 @@ class Harvest:
         wanted = [realm for realm in config.realms if realm.exchange]
         return [await self._strand(realm, config) for realm in wanted if f"{KIND}-{realm.name}" not in self._strands]
 
-    async def adopt(self, config: Config, added: list[Strand]) -> None:
-        """Put ``config`` in force: start what was prepared, change what goes on, stop what is no longer wanted."""
+    def adopt(self, config: Config, added: list[Strand]) -> list[Strand]:
+        """Put ``config`` in force at once: start what was prepared, change what goes on; returns what is to `drop`."""
         self._config = config
         self._throttle.set_pace(config.throttle.requests_per_s, config.throttle.backfill_requests_per_s)
         self._client.limits = _limits(config)
         realms = {f"{KIND}-{realm.name}": realm for realm in config.realms if realm.exchange}
         self._strands |= {strand.source.name: strand for strand in added}
-        for name in [name for name in self._strands if name not in realms]:
-            await self._drop(name)
+        unwanted = [self._strands.pop(name) for name in list(self._strands) if name not in realms]
         for name, strand in self._strands.items():
             strand.source.settings = _settings(realms[name], config)
             strand.writer.rules = _rules(config)
             self._start(strand)
+        return unwanted
+
+    async def drop(self, unwanted: list[Strand]) -> None:
+        """Stop each source, then its writer, which carries what was frozen."""
+        for strand in unwanted:
+            for service in (strand.source.name, strand.writer.name):
+                await self._supervisor.stop(service, self._config.daemon.stop_deadline_s)
+                if not self._supervisor.is_alive(service):
+                    self._supervisor.forget(service)
 
     def sources(self) -> list[SourceStatus]:
         """For ``/status``: every configured realm's sources, those that are switched off too."""
-        running = [strand.source.status(self._refusal(name)) for name, strand in self._strands.items()]
+        running = [self._told(strand) for strand in self._strands.values()]
         rivers = [_river_off(realm.name) for realm in self._config.realms if realm.river]
         return running + rivers
 
@@ -142,12 +150,17 @@ class Harvest:
             if not self._supervisor.is_alive(service.name):
                 self._supervisor.start(service)
 
-    async def _drop(self, name: str) -> None:
-        """Stop a source, then its writer, which carries what was frozen."""
-        strand = self._strands.pop(name)
-        for service in (name, strand.writer.name):
-            await self._supervisor.stop(service, self._config.daemon.stop_deadline_s)
-            self._supervisor.forget(service)
+    def _told(self, strand: Strand) -> SourceStatus:
+        """A source as it is, its writer counted in: pages that nobody stores are no progress."""
+        source, writer = strand.source.name, strand.writer.name
+        status = strand.source.status(self._refusal(source) or self._refusal(writer))
+        if status.state not in WELL:
+            return status
+        if error := self._supervisor.trouble(writer):
+            return replace(status, state=SourceState.WAITING, last_error=error)
+        if error := self._supervisor.trouble(source):
+            return replace(status, state=SourceState.DEGRADED, last_error=error)
+        return status
 
     def _refusal(self, name: str) -> str | None:
         if name not in self._supervisor.names() or self._supervisor.state(name) is not State.REFUSED:
@@ -176,19 +189,19 @@ class Harvest:
             journal=self._journals["quarantine"],
             clock=self._clock,
             rng=self._rng,
-            on_freeze=writer.wake,
+            on_freeze=writer.frozen,
         )
         return Strand(source, writer)
 
-    def _open_journals(self) -> None:
-        self._journals = {name: Journal(self._spool.journal(name), self._clock) for name in JOURNALS}
-
-    def _journal_writers(self) -> list[Writer]:
-        """What carries our own records."""
-        return [
-            Writer(self._spool.journal(landing.source), landing, self._engine, rules=JOURNAL_RULES, clock=self._clock)
-            for landing in (requests_landing(), quarantine_landing())
-        ]
+    def _open_journals(self) -> list[Writer]:
+        """Our own records and what carries them; returns the writers."""
+        writers = []
+        for landing in (requests_landing(), quarantine_landing()):
+            stream = self._spool.journal(landing.source)
+            writer = Writer(stream, landing, self._engine, rules=JOURNAL_RULES, clock=self._clock)
+            self._journals[landing.source] = Journal(stream, self._clock, writer.frozen)
+            writers.append(writer)
+        return writers
 
     def _leagues(self, realm: str) -> tuple[str, ...]:
         """The lanes of ``realm`` in force now."""

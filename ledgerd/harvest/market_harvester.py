@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ledgerd.clock import HOUR_S, Clock, rfc3339
@@ -60,6 +60,14 @@ def hour_url(exchange_url: str, realm: str, hour: int | None) -> str:
     return "/".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _PassedOver:
+    """An hour upstream did not have though it named the hour after it: ``answer`` said so, ``next_hour`` is to show."""
+
+    next_hour: int
+    answer: Answer
+
+
 class ExchangeSource:
     """One realm's exchange: asks for the next hour, judges the answer, freezes it. Its cursor is the stream's."""
 
@@ -76,7 +84,7 @@ class ExchangeSource:
         journal: Journal,
         clock: Clock,
         rng: random.Random,
-        on_freeze: Callable[[], None],
+        on_freeze: Callable[[], Awaitable[None]],
     ) -> None:
         """``start_hour``: where a stream without a cursor begins, None for the oldest hour upstream keeps.
 
@@ -97,6 +105,7 @@ class ExchangeSource:
         self._book = Book(self.name, KIND, realm, clock, newest_end_s)
         self._refusals = 0
         self._is_early = False
+        self._passed_over: _PassedOver | None = None
         self._not_before_s = 0.0
         self._unreadable_since_s: float | None = None
 
@@ -114,7 +123,7 @@ class ExchangeSource:
             wait_s = self._wait_s()
             if wait_s > 0 and await heart.sleep(stop, wait_s):
                 return
-            asked = self.next_hour
+            asked = self._asking
             fetching = asyncio.ensure_future(self._fetch(asked))
             if await stop.cuts_short(fetching):
                 return
@@ -123,9 +132,15 @@ class ExchangeSource:
 
     async def step(self) -> bool:
         """Ask once, now, and freeze what comes; False if the hour is not published. Raises as ``run``."""
-        asked = self.next_hour
-        await self._judge(asked, await self._fetch(asked))
+        await self._judge(self._asking, await self._fetch(self._asking))
+        if self._passed_over:
+            await self._judge(self._asking, await self._fetch(self._asking))
         return not self._is_early
+
+    @property
+    def _asking(self) -> int | None:
+        """The hour to put into the next request: ``next_hour``, or the one behind it after that was passed over."""
+        return self._passed_over.next_hour if self._passed_over else self.next_hour
 
     async def _judge(self, asked: int | None, answer: Answer) -> None:
         """Take an answer and book how it went."""
@@ -166,20 +181,40 @@ class ExchangeSource:
 
     async def _take(self, asked: int | None, answer: Answer) -> None:
         """Judge an answer and do what it calls for."""
+        passed_over, self._passed_over = self._passed_over, None
         try:
-            body = await asyncio.to_thread(decode, answer.body, answer.encoding, self.settings.decoded_bytes_max)
-            meaning = await asyncio.to_thread(read_answer, asked, answer.status, body)
+            meaning = await asyncio.to_thread(self._read, asked, answer)
         except (UnreadableBody, UnreadablePage) as error:
-            await self._take_unreadable(asked, answer, str(error))
+            self._is_early = passed_over is not None
+            if passed_over is None:
+                await self._take_unreadable(asked, answer, str(error))
             return
         self._refusals, self._unreadable_since_s = 0, None
+        if isinstance(meaning, NotYet):
+            self._wait_or_look_ahead(asked, meaning.next_hour, answer, has_looked=passed_over is not None)
+            return
+        if passed_over is not None:  # the hour after it is there, so it will never be
+            await self._freeze(passed_over.answer, self.next_hour or 0, passed_over.next_hour, KIND_NEVER)
         match meaning:
-            case NotYet():
-                self._is_early = True
             case Digest(hour, next_hour):
                 await self._freeze(answer, hour, next_hour, KIND_HOUR)
             case NeverWas(next_hour):
                 await self._freeze(answer, asked or 0, next_hour, KIND_NEVER)
+
+    def _read(self, asked: int | None, answer: Answer) -> Digest | NotYet | NeverWas:
+        """What ``answer`` means. A chain that leads into the future is unreadable: it would wait there for ever."""
+        body = decode(answer.body, answer.encoding, self.settings.decoded_bytes_max)
+        meaning = read_answer(asked, answer.status, body)
+        if not isinstance(meaning, NotYet) and meaning.next_hour > answer.received_at_s + HOUR_S:
+            raise UnreadablePage(f"next_change_id {meaning.next_hour} lies in the future")
+        return meaning
+
+    def _wait_or_look_ahead(self, asked: int | None, next_hour: int, answer: Answer, *, has_looked: bool) -> None:
+        """Nothing there: wait, but if upstream names an hour that is over, see first whether that one is there."""
+        is_over = next_hour + HOUR_S <= self._clock.now()
+        looks_ahead = asked is not None and next_hour > asked and is_over and not has_looked
+        self._is_early = not looks_ahead
+        self._passed_over = _PassedOver(next_hour, answer) if looks_ahead else None
 
     async def _take_unreadable(self, asked: int | None, answer: Answer, reason: str) -> None:
         """An answer that is no digest: a refusal, an outage, or a body worth keeping for a person."""
@@ -231,7 +266,7 @@ class ExchangeSource:
         if next_hour > first_missing:
             emit(GapFound(self.name, rfc3339(first_missing), rfc3339(next_hour), kind))
         self._is_early = False
-        self._on_freeze()
+        await self._on_freeze()
 
     def _wait_s(self) -> float:
         """Seconds until it makes sense to ask: a little after the hour's end, late_poll_s after it was not there."""

@@ -1,7 +1,7 @@
 """Our own records on their way to bronze: requests made, bodies nobody could use. Same spool, same writer."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -25,15 +25,18 @@ PAYLOAD_BYTES_MAX = 8 << 20
 class Journal:
     """Appends records to a stream of its own. A record that cannot be kept is noted, never an error of its subject."""
 
-    def __init__(self, stream: Stream, clock: Clock) -> None:
+    def __init__(self, stream: Stream, clock: Clock, on_append: Callable[[], Awaitable[None]]) -> None:
+        """``on_append``: told of every record kept."""
         self._stream = stream
         self._clock = clock
+        self._on_append = on_append
 
     async def append(self, record: Mapping[str, Any]) -> None:
         """Keep one record; it survives a killed process, though not a power cut in the same second."""
         page = Page("", "", int(self._clock.now() * 1000), 0, "identity", orjson.dumps(record), kind="record")
         try:
             await self._stream.freeze(page, durable=False)
+            await self._on_append()
         except Transient as error:
             emit(Noted(self._stream.name, note=f"a record was not kept: {error.message}"))
 
@@ -75,7 +78,11 @@ class JournalLanding:
         rows = [self._row(page.body, batch.batch_id, seq) for seq, page in enumerate(pages)]
         return Landed([Insert(self._table, columns, rows)], {}, {})
 
-    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, int]:
+    def place(self, cursor: str) -> str:
+        """Journals have no cursor."""
+        return cursor
+
+    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, tuple[int, int]]:
         """Journals are not verified by count."""
         return {}
 

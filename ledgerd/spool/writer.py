@@ -84,8 +84,12 @@ class Landing(Protocol):
         """The rows of a batch; runs in a thread; equal arguments, equal rows."""
         ...
 
-    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, int]:
-        """Rows of ``batch`` in bronze and quarantine, by page number."""
+    def place(self, cursor: str) -> str:
+        """``cursor`` as a person reads it."""
+        ...
+
+    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, tuple[int, int]]:
+        """Rows of ``batch`` in bronze, and in quarantine, by page number."""
         ...
 
 
@@ -120,19 +124,21 @@ class Writer:
         self._on_commit = on_commit
         self._woken = asyncio.Event()
 
-    def wake(self) -> None:
-        """A page was frozen: see whether the batch is due."""
+    async def frozen(self) -> None:
+        """A page was frozen. A full batch is closed here, not when the engine is back: it must not grow meanwhile."""
+        if self._is_full():
+            await self._stream.seal(self._landing.recipe())
         self._woken.set()
 
     async def run(self, stop: Stop, heart: Heart) -> None:
         """Service: carry what an earlier run left, then seal and carry until the stop, then once more."""
-        await self._carry_all(heart)
         while not stop.is_set:
+            await self._carry_all(heart)
             wait_s = self._due_in_s()
             if wait_s is None or wait_s > 0:
                 await self._rest(stop, heart, wait_s)
             else:
-                await self.flush(heart)
+                await self._stream.seal(self._landing.recipe())
         await self.flush(heart)
 
     async def flush(self, heart: Heart) -> None:
@@ -150,14 +156,18 @@ class Writer:
         stream, rules = self._stream, self.rules
         if stream.open_pages == 0 or stream.open_since_ms is None:
             return None
-        if stream.open_pages >= rules.pages_max or stream.open_bytes >= rules.bytes_max:
+        if self._is_full():
             return 0.0
         return max(0.0, stream.open_since_ms / 1000 + rules.after_s - self._clock.now())
 
+    def _is_full(self) -> bool:
+        return self._stream.open_pages >= self.rules.pages_max or self._stream.open_bytes >= self.rules.bytes_max
+
     async def _carry_all(self, heart: Heart) -> None:
-        for batch in self._stream.sealed():
-            await self._carry(batch)
-            heart.beat()
+        while batches := self._stream.sealed():  # again: more may have been sealed meanwhile
+            for batch in batches:
+                await self._carry(batch)
+                heart.beat()
 
     async def _carry(self, batch: Batch) -> None:
         """One batch, from wherever an earlier attempt stopped to retired."""
@@ -168,12 +178,14 @@ class Writer:
     async def _is_committed(self, batch: Batch) -> bool:
         rows = await self._engine.rows(
             load_queries()["is_committed"],
-            {"source": self._landing.source, "seq": batch.seq, "batch": batch.batch_id},
-        )
+            {"source": self._landing.source, "seq": batch.seq, "batch": batch.batch_id if batch.recipe else ""},
+        )  # without its seal a batch has lost its name; its number tells
         return bool(rows[0][0])
 
     async def _store(self, batch: Batch) -> None:
         pages = await self._stream.pages(batch)
+        if not pages:  # the disk took them all; start-up has kept the bytes and told of the gap
+            return
         recipe = batch.recipe or self._landing.recipe()
         landed = await asyncio.to_thread(self._landing.land, batch, recipe, pages)
         failpoint("insert_sent")
@@ -183,16 +195,20 @@ class Writer:
         if self._landing.is_journal:
             emit(JournalCommitted(self._landing.source, batch.batch_id, batch.pages, len(pages), batch.next_cursor))
             return
-        stored = await self._landing.count(self._engine, batch)
+        found = await self._landing.count(self._engine, batch)
+        stored = {seq: sum(counts) for seq, counts in found.items()}
         short = {seq: count for seq, count in landed.expected.items() if stored.get(seq, 0) != count}
         if short:
             await self._quarantine_pages(batch, pages, short, stored)
-        await self._commit(batch, recipe, landed, sum(stored.values()))
+        await self._commit(
+            batch, recipe, landed, rows=sum(stored.values()), quarantined=sum(counts[1] for counts in found.values())
+        )
 
-    async def _commit(self, batch: Batch, recipe: Mapping[str, JSON], landed: Landed, rows: int) -> None:
+    async def _commit(
+        self, batch: Batch, recipe: Mapping[str, JSON], landed: Landed, *, rows: int, quarantined: int
+    ) -> None:
         """Write the row that lets ETL see the batch, and tell."""
         leagues = recipe.get("leagues")
-        quarantined = max(0, rows - sum(landed.by_league.values()))
         row = (
             self._landing.source, self._landing.realm, batch.seq, batch.batch_id, batch.cursor, batch.next_cursor,
             batch.pages, rows, landed.skipped, quarantined, leagues if isinstance(leagues, list) else [],
@@ -200,7 +216,8 @@ class Writer:
         )  # fmt: skip
         await self._engine.insert("bronze_ingest_checkpoints", CHECKPOINT_COLUMNS, [row], token=f"{batch.token}-commit")
         failpoint("committed")
-        emit(BatchCommitted(self._landing.source, batch.batch_id, batch.pages, rows, batch.next_cursor))
+        up_to = self._landing.place(batch.next_cursor)
+        emit(BatchCommitted(self._landing.source, batch.batch_id, batch.pages, rows, up_to))
         self._on_commit(Committed(self._landing.source, batch, rows, landed.by_league))
 
     async def _quarantine_pages(

@@ -229,6 +229,8 @@ class EmbeddedEngine:
                 return work(session, job)
             finally:
                 session.cleanup()
+        except UnicodeDecodeError as error:  # the engine quotes a value in its message, as bytes
+            raise fault(error.object.decode(errors="replace")) from error
         except ValueError as error:
             raise refused(str(error)) from error
         except RuntimeError as error:

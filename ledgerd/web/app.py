@@ -23,9 +23,11 @@ def create_app(deps: Deps) -> web.Application:
 
 
 def create_control_app(deps: Deps) -> web.Application:
-    """The application of the unix socket: operations and ``/sql``, for whoever may open the socket (mode 0600)."""
+    """The application of the unix socket: operations, ``/v1`` and ``/sql``, for whoever may open it (mode 0600)."""
     app = web.Application(middlewares=[problems], client_max_size=control.SQL_BYTES_MAX)
     carry(app, deps)
     app.add_routes(operations.routes())
+    app.add_routes(history.routes())
+    app.add_routes(currency.routes())
     app.add_routes(control.routes())
     return app

@@ -35,11 +35,11 @@ def test_a_digest_may_name_a_later_hour_and_the_gap_is_kept():
 
 @pytest.mark.parametrize("status", [200, 404])
 def test_an_unpublished_hour_is_waited_for(status):
-    assert read_answer(HOUR, status, page(HOUR)) == NotYet()
+    assert read_answer(HOUR, status, page(HOUR)) == NotYet(HOUR)
 
 
 def test_a_404_one_hour_ahead_is_still_waited_for():
-    assert read_answer(HOUR, 404, page(HOUR + 3600)) == NotYet()
+    assert read_answer(HOUR, 404, page(HOUR + 3600)) == NotYet(HOUR + 3600)
 
 
 def test_a_404_further_ahead_says_the_hours_between_never_were():
@@ -47,7 +47,7 @@ def test_a_404_further_ahead_says_the_hours_between_never_were():
 
 
 def test_a_404_behind_the_hour_asked_is_waited_for():
-    assert read_answer(HOUR, 404, page(HOUR - 7200)) == NotYet()
+    assert read_answer(HOUR, 404, page(HOUR - 7200)) == NotYet(HOUR - 7200)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_recorded_hours_and_the_recorded_edge_are_read():
         body = gzip.decompress(path.read_bytes())
         if path.name.startswith("not-published"):
             edge = json.loads(body)["next_change_id"]
-            assert read_answer(edge, 404, body) == NotYet()
+            assert read_answer(edge, 404, body) == NotYet(edge)
             continue
         hour = int(path.name.split(".")[0].split("-")[1])
         assert read_answer(hour, 200, body) == Digest(hour, hour + 3600)

@@ -20,7 +20,7 @@ LAYERS = (
     {"__main__"},
     {"cli"},
     {"demo", "offline"},
-    {"reach"},
+    {"reach", "terminal"},
     {"app"},
     {"report", "sim"},
     {"web"},
@@ -29,7 +29,7 @@ LAYERS = (
     {"spool", "chaos_scale"},
     {"store", "upstream"},
     {"supervise", "lifecycle"},
-    {"config", "errors", "events", "clock", "failpoint", "status", "logs", "__init__"},
+    {"config", "errors", "events", "clock", "failpoint", "outage", "status", "logs", "__init__"},
 )
 """Top to bottom; an import points downward, to another line. The last line's modules may know each other."""
 LINES_MAX = 400

@@ -235,3 +235,24 @@ async def test_a_429_is_waited_out_as_long_as_it_says(bench):
 def test_the_address_of_an_hour_is_ggg_s():
     assert hour_url("https://h/api/currency-exchange/", "poe2", 3600) == "https://h/api/currency-exchange/poe2/3600"
     assert hour_url("https://h/api/currency-exchange", "pc", None) == "https://h/api/currency-exchange"
+
+
+async def test_an_hour_passed_over_for_the_next_one_never_was_once_the_next_one_is_there(bench):
+    it = bench(edge(FIRST + HOUR_S), digest(FIRST + 2 * HOUR_S))
+    assert await it.source.step()
+
+    assert [asked for asked, _ in it.upstream.asked] == [str(FIRST), str(FIRST + HOUR_S)]
+    assert await it.pages() == [
+        (FIRST, FIRST + HOUR_S, KIND_NEVER),
+        (FIRST + HOUR_S, FIRST + 2 * HOUR_S, KIND_HOUR),
+    ]
+
+
+@pytest.mark.parametrize("later", [edge(FIRST + HOUR_S), (500, b"", ""), (200, b"<html>", "")])
+async def test_an_hour_passed_over_for_one_that_is_not_there_either_is_waited_for(bench, later):
+    it = bench(edge(FIRST + HOUR_S), later, digest(FIRST + HOUR_S))
+    assert not await it.source.step()
+    assert it.stream.open_pages == it.kept.open_pages == 0
+
+    await it.source.step()
+    assert await it.pages() == [(FIRST, FIRST + HOUR_S, KIND_HOUR)]

@@ -118,7 +118,41 @@ class TestSupervisor:
 
         assert (supervisor.state("river-pc"), supervisor.state("exchange-pc")) == (State.REFUSED, State.RUNNING)
         assert (script.runs, said()) == (1, ["SourceStopped"])
-        assert supervisor.last_error("river-pc") == "cursor runs backwards see ledgerd status"
+        assert supervisor.last_error("river-pc") == "cursor runs backwards. see ledgerd status"
+
+    async def test_trouble_lasts_from_a_failure_to_the_next_beat_even_while_the_service_runs_again(
+        self, supervisor, clock
+    ):
+        async def slow_to_recover(stop, heart):
+            runs.append(clock.now())
+            if len(runs) == 1:
+                raise KeyError("stash")
+            if not await heart.sleep(stop, 300):
+                heart.beat()
+            await stop.wait()
+
+        runs = []
+        supervisor.start(Service("writer", slow_to_recover))
+        before = supervisor.trouble("writer")
+        await clock.advance(60)
+        state, meanwhile = supervisor.state("writer"), supervisor.trouble("writer")
+        await clock.advance(300)
+
+        assert (before, state, supervisor.trouble("writer")) == ("", State.RUNNING, "")
+        assert meanwhile.startswith("KeyError: 'stash'")
+
+    async def test_a_service_that_ends_by_itself_is_in_trouble_and_a_stopped_or_unknown_one_is_not(self, supervisor):
+        async def once(stop, heart):
+            pass
+
+        supervisor.start(Service("backfill", once))
+        supervisor.start(Service("river-pc", Script(ChainBroken("backwards"))))
+        await settle()
+        refused = supervisor.trouble("river-pc")
+        await supervisor.stop("river-pc")
+
+        assert supervisor.trouble("backfill") == "it ended though nobody had asked for it"
+        assert (refused, supervisor.trouble("never started")) == ("backwards", "")
 
     async def test_a_reload_may_replace_a_refused_service(self, supervisor):
         supervisor.start(Service("river-pc", Script(ChainBroken("backwards"))))

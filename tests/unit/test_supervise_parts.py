@@ -7,7 +7,8 @@ import random
 import pytest
 
 from ledgerd.errors import StoreUnavailable, UpstreamUnavailable
-from ledgerd.supervise import Backoff, Heart, Outage, Stop
+from ledgerd.outage import Backoff, Outage
+from ledgerd.supervise import Heart, Stop
 from tests.clocks import ManualClock, settle
 
 

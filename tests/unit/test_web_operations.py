@@ -43,7 +43,8 @@ async def test_the_status_is_the_dataclass_as_json_and_200_whatever_it_says(clie
 
     assert response.status == 200
     assert answer["state"] == "degraded"
-    assert list(answer) == ["state", "version", "uptime_s", "config", "store", "spool", "sources", "lanes", "etl"]
+    parts = ["state", "version", "uptime_s", "config", "store", "spool", "sources", "lanes", "etl", "reasons"]
+    assert list(answer) == parts
     assert list(answer["sources"][0])[:6] == ["name", "kind", "realm", "state", "cursor", "lag_s"]
 
 

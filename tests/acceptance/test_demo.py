@@ -1,0 +1,95 @@
+"""The demo as a person runs it: one command, prices within seconds, Ctrl-C, and again on the same data."""
+
+import asyncio
+import re
+import sys
+import time
+from contextlib import asynccontextmanager
+from datetime import datetime
+from signal import SIGHUP, SIGINT
+
+import aiohttp
+import pytest
+
+from tests.daemon import ROOT
+
+pytest.importorskip("chdb")
+pytestmark = pytest.mark.timeout(120)
+
+PRICED_WITHIN_S = 30.0
+STOPPED_WITHIN_S = 5.0
+
+
+@asynccontextmanager
+async def demo(data_dir):
+    """A running demo, and a function that GETs from it once its address is known."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ledgerd", "demo", "--port", "0", "--data-dir", str(data_dir),
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(PRICED_WITHIN_S), aiohttp.ClientSession() as session:
+            url = None
+            while not url:
+                line = (await process.stdout.readline()).decode()
+                assert line, "it ended without an address"
+                url = re.search(r"Open\s+(http://127\.0\.0\.1:[1-9]\d*)/", line)
+
+            async def get(path, status=200):
+                async with session.get(url[1] + path) as response:
+                    assert response.status == status, await response.text()
+                    is_json = response.content_type == "application/json"
+                    return await response.json() if is_json else await response.text()
+
+            async with asyncio.timeout(None):
+                yield process, get
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def priced(get, condition=lambda realms: True):
+    """What /v1/realms says once it has prices and ``condition`` holds of them."""
+    async with asyncio.timeout(PRICED_WITHIN_S):
+        while True:
+            try:
+                if condition(realms := await get("/v1/realms")):
+                    return realms
+            except AssertionError:
+                pass  # 503: not yet
+            await asyncio.sleep(0.05)
+
+
+async def stopped(process):
+    began_s = time.monotonic()
+    process.send_signal(SIGINT)
+    code = await asyncio.wait_for(process.wait(), STOPPED_WITHIN_S)
+    print(f"Ctrl-C to the end: {time.monotonic() - began_s:.1f} s")
+    return code
+
+
+def newest(realms):
+    return datetime.fromisoformat(realms["as_of"])
+
+
+async def test_the_demo_prices_within_seconds_stops_at_ctrl_c_and_goes_on_where_it_was(tmp_path):
+    began_s = time.monotonic()
+    async with demo(tmp_path / "demo") as (process, get):
+        first = await priced(get)
+        took_s = time.monotonic() - began_s
+        print(f"demo: priced {took_s:.1f} s after the process started (target 15 s)")
+        assert took_s < PRICED_WITHIN_S
+        assert "ledgerd" in await get("/")
+        assert (await get("/status"))["version"]
+
+        process.send_signal(SIGHUP)
+        later = await priced(get, lambda realms: newest(realms) > newest(first))
+        assert (await get("/status"))["config"]["last_reload_error"] is None
+        assert await stopped(process) == 0
+
+    async with demo(tmp_path / "demo") as (process, get):
+        again = await priced(get)
+        assert newest(again) >= newest(later)
+        await priced(get, lambda realms: newest(realms) > newest(later))
+        assert await stopped(process) == 0

@@ -1,0 +1,221 @@
+"""The commands without a process: help that fits, errors that are one sentence and the exit code it belongs to."""
+
+import io
+import os
+import socket
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ledgerd import cli, terminal
+from ledgerd.errors import CannotStart, NotKnown, SchemaNewer, SpoolUnreadable, StoreLocked, StoreUnavailable
+from tests.unit.config_files import write
+
+
+def commands(group=cli.cli, path=()):
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys):
+    """Type a command; its exit code, and what it wrote to stdout and to stderr."""
+
+    def type_(*words, entry=cli.main):
+        monkeypatch.setattr(sys, "argv", ["ledgerd", *words])
+        with pytest.raises(SystemExit) as end:
+            entry()
+        return end.value.code, *capsys.readouterr()
+
+    for name in list(os.environ):
+        if name.startswith(("POE_", "CH_")):
+            monkeypatch.delenv(name)
+    return type_
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_fits_a_hundred_columns_and_explains_every_option(path):
+    answer = CliRunner().invoke(cli.cli, [*path, "--help"], terminal_width=100)
+
+    assert answer.exit_code == 0
+    assert max(map(len, answer.output.splitlines())) <= 100
+    for option in COMMANDS[path].params:
+        assert not isinstance(option, click.Option) or (option.opts[0] in answer.output and option.help), option.name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stauts"], "'status'"),
+        (["run", "--confg", "x"], "--config"),
+        (["price"], "NAME"),
+        (["demo", "--port", "70000"], "0<=x<=65535"),
+        (["demo", "--speed", "0"], "0<x"),
+        (["sim", "--fault-rate", "3"], "expected 0 to 1. See: ledgerd sim --help"),
+        (["sim", "--faults", "fire"], "unknown fault 'fire'"),
+        (["harvest", "--source", "lake"], "exchange"),
+        (["harvest", "--realm", "pc"], "add --once. To follow the source: ledgerd run"),
+        (["harvest", "--realm", "pc", "--once", "--cursor", "5"], "--dry-run --cursor 5"),
+        (["migrate", "--apply", "--dry-run"], "Try: ledgerd migrate --apply"),
+    ],
+)
+def test_what_is_typed_wrong_is_64_and_says_what_is_right(typed, words, said):
+    code, out, err = typed(*words)
+
+    assert (code, out) == (64, "")
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (["status"], 1, "Start it with: ledgerd run"),
+        (["price", "divine"], 64, "There is no data in"),
+        (["sql", "SELECT 1"], 64, "Start with: ledgerd run"),
+        (["sql", "SELECT 1", "--format", "CVS"], 64, "Did you mean CSV?"),
+        (["etl", "status"], 64, "There is no data in"),
+        (["etl", "run"], 64, "There is no data in"),
+        (["harvest", "--realm", "sony", "--once", "--dry-run"], 64, "there is pc, poe2. Add a [[realm]]"),
+        (["harvest", "--realm", "pc", "--once", "--source", "river"], 64, "Try: ledgerd harvest --realm pc"),
+        (["harvest", "--realm", "pc", "--once", "--dry-run", "--cursor", "now"], 64, "--cursor 1787119200"),
+    ],
+)  # fmt: skip
+def test_without_a_daemon_and_without_data_a_sentence_ends_in_what_to_type(typed, tmp_path, command, code, said):
+    answer = typed(*command, "--config", str(write(tmp_path)))
+
+    assert answer[:2] == (code, "")
+    assert answer[2].startswith("ledgerd: ")
+    assert said in answer[2]
+    assert not (tmp_path / "var").exists()
+
+
+def test_before_there_is_data_migrations_are_listed_and_printed_all_the_same(typed, tmp_path):
+    code, out, err = typed("migrate", "--status", "--dry-run", "--config", str(write(tmp_path)))
+
+    assert code == 0
+    assert "0001     bronze    pending" in out
+    assert "CREATE TABLE IF NOT EXISTS" in out
+    assert "There is no data" in err
+
+
+@pytest.mark.parametrize(
+    "command", [["check-config"], ["run"], ["sql", "SELECT 1"], ["migrate", "--apply"], ["status"]]
+)
+def test_a_server_engine_is_refused_by_every_command_and_nothing_is_made(typed, tmp_path, command):
+    config = write(tmp_path, '[clickhouse]\nengine = "server"\nurl = "clickhouse://db:9000"\n')
+    code, out, err = typed(*command, "--config", str(config))
+
+    assert (code, out) == (78, "")
+    assert "embedded engine only" in err
+    assert err.strip().endswith("ledgerd check-config")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_check_config_says_everything_that_is_wrong_at_once(typed, tmp_path):
+    config = str(write(tmp_path, "[log]\nlevel = 7\n[throttle]\nrequest_per_s = 1\n"))
+    code, _, err = typed("check-config", "--config", config)
+
+    assert code == 78
+    assert "log.level" in err
+    assert "did you mean 'requests_per_s'" in err
+    assert err.splitlines()[-1] == f"Correct it, then: ledgerd check-config --config {config}"
+
+
+def test_check_config_says_what_is_good_and_what_is_worth_a_look(typed, tmp_path):
+    config = write(tmp_path, "[throttle]\nrequests_per_s = 5.0\n")
+    code, out, _ = typed("check-config", "--config", str(config))
+
+    assert code == 0
+    assert "note: throttle.requests_per_s" in out
+    assert out.splitlines()[-1] == f"{config}: good"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotKnown("There is no such thing", "ledgerd status"), 1),
+        (StoreUnavailable("Gone", "ledgerd status"), 1),
+        (SchemaNewer("Newer", "x"), 70),
+        (StoreLocked("Locked", "x"), 73),
+        (SpoolUnreadable("Torn", "x"), 74),
+        (CannotStart("Taken", "x"), 75),
+        (PermissionError(13, "Permission denied", "/data"), 1),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), 64),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_every_error_is_a_sentence_and_its_exit_code(typed, monkeypatch, error, code):
+    def fail(*args, **options):
+        raise error
+
+    monkeypatch.setattr(cli.cli.commands["sim"], "callback", fail)
+    answer, _, err = typed("sim")
+
+    assert answer == code
+    assert "Traceback" not in err
+    assert code == 130 or err.startswith("ledgerd: ")
+
+
+def test_a_reader_that_has_seen_enough_gets_no_complaint(typed, monkeypatch):
+    def fail(*args, **options):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(cli.cli.commands["sim"], "callback", fail)
+
+    assert typed("sim")[2] == ""
+
+
+def test_the_names_of_older_deployments_are_the_same_commands(typed, tmp_path):
+    config = str(write(tmp_path))
+
+    assert "pending" in typed("--config", config, entry=cli.poe_migrate)[1]
+    assert (
+        "To follow the source: ledgerd run" in typed("--realm", "pc", "--config", config, entry=cli.market_harvester)[2]
+    )
+
+
+def test_a_taken_port_is_75_and_the_next_thing_to_type(typed):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, err = typed("sim", "--port", str(taken.getsockname()[1]))
+
+    assert code == 75
+    assert err.strip().endswith("ledgerd sim --port 0")
+
+
+class Screen(io.StringIO):
+    def __init__(self, is_terminal):
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self):
+        return self.is_terminal
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+async def test_long_work_shows_on_a_terminal_that_it_goes_on_and_leaves_nothing_there(monkeypatch, is_terminal):
+    import asyncio
+
+    monkeypatch.setattr(terminal, "SILENT_S", 0.0)
+    monkeypatch.setattr(terminal, "TICK_S", 0.0)
+    screen = Screen(is_terminal)
+    async with terminal.waiting(lambda: "7 tasks done", screen):
+        for _ in range(5):
+            await asyncio.sleep(0)
+    shown = screen.getvalue()
+
+    assert ("7 tasks done, 0 s" in shown) is is_terminal
+    assert shown == "" or shown.endswith(terminal.WIPE)
+
+
+async def test_short_work_shows_nothing_even_on_a_terminal():
+    screen = Screen(is_terminal=True)
+    async with terminal.waiting(lambda: "busy", screen):
+        pass
+
+    assert screen.getvalue() == ""
