@@ -273,7 +273,8 @@ class Supervisor:
                 kept.state = State.RUNNING
                 started_s = self._monotonic()
                 error = await _ending(kept)
-                if self._monotonic() - started_s >= BACKOFF_MOST_S:
+                has_worked = isinstance(error, Transient) and kept.heart.beats > kept.beats_at_failure
+                if has_worked or self._monotonic() - started_s >= BACKOFF_MOST_S:
                     kept.backoff.reset()
                 if not self._goes_on(kept, error):
                     return

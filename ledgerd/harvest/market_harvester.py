@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ledgerd.clock import HOUR_S, Clock, rfc3339
-from ledgerd.errors import LedgerdError, UpstreamRefused, UpstreamUnavailable
+from ledgerd.errors import LedgerdError, SpoolFull, UpstreamRefused, UpstreamUnavailable
 from ledgerd.events import GapFound, PageFrozen, Quarantined, emit
 from ledgerd.harvest.book import LIVE_WITHIN_S, Book
 from ledgerd.harvest.exchange_landing import KIND_HOUR, KIND_NEVER, KIND_UNREADABLE
@@ -105,6 +105,7 @@ class ExchangeSource:
         self._book = Book(self.name, KIND, realm, clock, newest_end_s)
         self._refusals = 0
         self._is_early = False
+        self._held: tuple[int | None, Answer] | None = None
         self._passed_over: _PassedOver | None = None
         self._not_before_s = 0.0
         self._unreadable_since_s: float | None = None
@@ -123,11 +124,13 @@ class ExchangeSource:
             wait_s = self._wait_s()
             if wait_s > 0 and await heart.sleep(stop, wait_s):
                 return
-            asked = self._asking
-            fetching = asyncio.ensure_future(self._fetch(asked))
-            if await stop.cuts_short(fetching):
-                return
-            await self._judge(asked, fetching.result())
+            if self._held is None:
+                asked = self._asking
+                fetching = asyncio.ensure_future(self._fetch(asked))
+                if await stop.cuts_short(fetching):
+                    return
+                self._held = asked, fetching.result()
+            await self._take_held()
             heart.beat()
 
     async def step(self) -> bool:
@@ -141,6 +144,16 @@ class ExchangeSource:
     def _asking(self) -> int | None:
         """The hour to put into the next request: ``next_hour``, or the one behind it after that was passed over."""
         return self._passed_over.next_hour if self._passed_over else self.next_hour
+
+    async def _take_held(self) -> None:
+        """Judge the answer in hand; a full spool leaves it there, so that upstream is not asked again for nothing."""
+        held, self._held = self._held, None
+        if held is not None:
+            try:
+                await self._judge(*held)
+            except SpoolFull:
+                self._held = held
+                raise
 
     async def _judge(self, asked: int | None, answer: Answer) -> None:
         """Take an answer and book how it went."""
@@ -181,11 +194,11 @@ class ExchangeSource:
 
     async def _take(self, asked: int | None, answer: Answer) -> None:
         """Judge an answer and do what it calls for."""
-        passed_over, self._passed_over = self._passed_over, None
+        passed_over = self._passed_over
         try:
             meaning = await asyncio.to_thread(self._read, asked, answer)
         except (UnreadableBody, UnreadablePage) as error:
-            self._is_early = passed_over is not None
+            self._is_early, self._passed_over = passed_over is not None, None
             if passed_over is None:
                 await self._take_unreadable(asked, answer, str(error))
             return
@@ -195,6 +208,7 @@ class ExchangeSource:
             return
         if passed_over is not None:  # the hour after it is there, so it will never be
             await self._freeze(passed_over.answer, self.next_hour or 0, passed_over.next_hour, KIND_NEVER)
+            self._passed_over = None
         match meaning:
             case Digest(hour, next_hour):
                 await self._freeze(answer, hour, next_hour, KIND_HOUR)

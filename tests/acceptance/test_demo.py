@@ -50,11 +50,12 @@ async def demo(data_dir):
 
 
 async def priced(get, condition=lambda realms: True):
-    """What /v1/realms says once it has prices and ``condition`` holds of them."""
+    """What /v1/realms says once every realm has prices and ``condition`` holds of them."""
     async with asyncio.timeout(PRICED_WITHIN_S):
         while True:
             try:
-                if condition(realms := await get("/v1/realms")):
+                realms = await get("/v1/realms")
+                if all(realm["leagues"] for realm in realms["realms"]) and condition(realms):
                     return realms
             except AssertionError:
                 pass  # 503: not yet

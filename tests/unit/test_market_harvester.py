@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from ledgerd.clock import HOUR_S, hour_of
-from ledgerd.errors import UpstreamRefused, UpstreamUnavailable
+from ledgerd.errors import SpoolFull, UpstreamRefused, UpstreamUnavailable
 from ledgerd.harvest.exchange_landing import KIND_HOUR, KIND_NEVER, KIND_UNREADABLE
 from ledgerd.harvest.market_harvester import UNREADABLE_PATIENCE_S, ExchangeSettings, ExchangeSource, hour_url
 from ledgerd.spool.journal import Journal
@@ -255,4 +255,21 @@ async def test_an_hour_passed_over_for_one_that_is_not_there_either_is_waited_fo
     assert it.stream.open_pages == it.kept.open_pages == 0
 
     await it.source.step()
+    assert await it.pages() == [(FIRST, FIRST + HOUR_S, KIND_HOUR)]
+
+
+async def test_a_full_spool_keeps_the_answer_in_hand_and_asks_nothing_again(bench):
+    big = [{"league": "Standard", "x": "y" * 2_000}]
+    it = bench(digest(FIRST + HOUR_S, big))
+    it.spool.limit(bytes_max=1_000, retain_s=0)
+    stop, heart = Stop(), Heart(it.clock, it.clock.now)
+    for _ in range(3):
+        with pytest.raises(SpoolFull):
+            await it.source.run(stop, heart)
+    it.spool.limit(bytes_max=1 << 20, retain_s=0)
+    with pytest.raises(IndexError):  # the script ends after the first hour
+        await it.source.run(stop, heart)
+
+    assert it.upstream.asked[0] == (str(FIRST), True)
+    assert [asked for asked, _ in it.upstream.asked].count(str(FIRST)) == 1
     assert await it.pages() == [(FIRST, FIRST + HOUR_S, KIND_HOUR)]

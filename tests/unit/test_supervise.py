@@ -64,6 +64,19 @@ class TestSupervisor:
 
         assert (supervisor.state("backfill"), supervisor.is_alive("backfill")) == (State.FINISHED, False)
 
+    async def test_a_service_that_got_something_done_is_run_again_soon_after_its_next_failure(self, supervisor, clock):
+        runs_s = []
+
+        async def one_in_two(stop, heart):
+            runs_s.append(clock.now())
+            heart.beat()
+            raise cut()
+
+        supervisor.start(Service("exchange-pc", one_in_two))
+        await clock.advance(60)
+
+        assert max(later - earlier for earlier, later in zip(runs_s, runs_s[1:], strict=False)) <= 1
+
     async def test_a_transient_failure_restarts_with_one_outage_until_the_next_beat(self, supervisor, clock, said):
         async def flaky(stop, heart):
             if clock.now() < began_s + 300:
