@@ -15,22 +15,17 @@ ORDER BY seq DESC
 LIMIT 1;
 
 -- name: exchange_rows_of_batch
--- Rows of an exchange batch in bronze and, market by market, in quarantine, by page. {first} and {end} are the hours of
--- the batch in unix seconds.
-SELECT page_seq, sum(stored), sum(quarantined)
-FROM
-(
-    SELECT page_seq, count() AS stored, 0 AS quarantined
-    FROM bronze_exchange_events
-    WHERE realm = {realm:String} AND batch_id = {batch:String}
-        AND hour >= toDateTime({first:UInt32}, 'UTC') AND hour < toDateTime({end:UInt32}, 'UTC')
-    GROUP BY page_seq
-    UNION ALL
-    SELECT page_seq, 0, count()
-    FROM bronze_quarantine
-    WHERE source = {source:String} AND batch_id = {batch:String} AND reason != {mismatch:String}
-    GROUP BY page_seq
-)
+-- Rows of an exchange batch in bronze, by league, and, market by market, in quarantine, by page. {first} and {end} are
+-- the hours of the batch in unix seconds.
+SELECT page_seq, toString(league) AS named, count() AS stored, 0 AS quarantined
+FROM bronze_exchange_events
+WHERE realm = {realm:String} AND batch_id = {batch:String}
+    AND hour >= toDateTime({first:UInt32}, 'UTC') AND hour < toDateTime({end:UInt32}, 'UTC')
+GROUP BY page_seq, named
+UNION ALL
+SELECT page_seq, '', 0, count()
+FROM bronze_quarantine
+WHERE source = {source:String} AND batch_id = {batch:String} AND reason != {mismatch:String}
 GROUP BY page_seq;
 
 -- name: ledger_newest
@@ -47,7 +42,7 @@ SELECT
     g.league, g.currency, toUnixTimestamp(g.hour) AS hour_s,
     g.chaos_value, g.divine_value, g.open_24h, g.high_24h, g.low_24h,
     g.units, g.units_24h, g.value_traded_24h, g.change_1h, g.change_24h, g.change_7d, g.volatility_24h,
-    g.spread, g.markets, g.confidence, g.low_sample, g.hours_24h, g.hours_7d, g.batch_id
+    g.spread, g.markets, g.confidence, g.low_sample, g.rests_on_hours, g.hours_24h, g.hours_7d, g.batch_id
 FROM gold_currency_snapshot AS g
 INNER JOIN newest AS n ON n.league = g.league
 WHERE g.realm = {realm:String}
@@ -85,3 +80,11 @@ FROM
 GROUP BY begin_s
 ORDER BY begin_s
 LIMIT 2001;
+
+-- name: river_rows_of_batch
+-- What each page of a river batch became, by lane: changes stored, changes of leagues nobody asked for.
+SELECT page_seq, league, sum(stashes * stored) AS stored_rows, sum(stashes * NOT stored) AS skipped_rows
+FROM bronze_river_counts
+WHERE realm = {realm:String} AND batch_id = {batch:String}
+GROUP BY page_seq, league
+ORDER BY page_seq, league;

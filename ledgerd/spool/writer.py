@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ledgerd.clock import Clock, wait_for
@@ -48,14 +48,44 @@ class Insert:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """What a batch becomes. ``expected``: rows by page number that must be in bronze or quarantine afterwards;
-    ``by_league``: rows meant for bronze; ``skipped``: rows of leagues nobody asked for.
-    """  # noqa: D205  one sentence, two lines
+    """What a batch becomes: its inserts, and how many rows each page must have given once they are in.
+
+    ``skipped``: rows left out before any insert, because nobody asked for their leagues.
+    """
 
     inserts: list[Insert]
-    expected: Mapping[int, int]
-    by_league: Mapping[str, int]
+    expected: Mapping[int, int] = field(default_factory=dict)
     skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a page became: rows in bronze, in quarantine, and left out by the engine as nobody's league."""
+
+    stored: int = 0
+    quarantined: int = 0
+    skipped: int = 0
+
+    @property
+    def total(self) -> int:
+        """All rows of the page the engine saw."""
+        return self.stored + self.quarantined + self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a batch became, by page number, and the rows in bronze by league."""
+
+    pages: Mapping[int, Found]
+    leagues: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """A slower way in for pages that came short, and how many rows a full reading says they hold."""
+
+    inserts: list[Insert] = field(default_factory=list)
+    expected: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +118,14 @@ class Landing(Protocol):
         """``cursor`` as a person reads it."""
         ...
 
-    async def count(self, engine: Engine, batch: Batch) -> Mapping[int, tuple[int, int]]:
-        """Rows of ``batch`` in bronze, and in quarantine, by page number."""
+    async def count(self, engine: Engine, batch: Batch) -> Counted:
+        """What ``batch`` became."""
+        ...
+
+    def repair(
+        self, batch: Batch, recipe: Mapping[str, JSON], pages: Sequence[Page], short: Mapping[int, Found]
+    ) -> Repaired:
+        """What can be done for the pages in ``short``; runs in a thread; equal arguments, equal rows."""
         ...
 
 
@@ -189,50 +225,69 @@ class Writer:
         recipe = batch.recipe or self._landing.recipe()
         landed = await asyncio.to_thread(self._landing.land, batch, recipe, pages)
         failpoint("insert_sent")
-        for insert in landed.inserts:
-            await self._engine.insert(insert.table, insert.columns, insert.rows, token=f"{batch.token}{insert.suffix}")
+        await self._insert(batch, landed.inserts)
         failpoint("insert_acked")
         if self._landing.is_journal:
             emit(JournalCommitted(self._landing.source, batch.batch_id, batch.pages, len(pages), batch.next_cursor))
             return
-        found = await self._landing.count(self._engine, batch)
-        stored = {seq: sum(counts) for seq, counts in found.items()}
-        short = {seq: count for seq, count in landed.expected.items() if stored.get(seq, 0) != count}
-        if short:
-            await self._quarantine_pages(batch, pages, short, stored)
-        await self._commit(
-            batch, recipe, landed, rows=sum(stored.values()), quarantined=sum(counts[1] for counts in found.values())
-        )
+        counted = await self._verified(batch, recipe, pages, landed)
+        await self._commit(batch, recipe, landed, counted)
 
-    async def _commit(
-        self, batch: Batch, recipe: Mapping[str, JSON], landed: Landed, *, rows: int, quarantined: int
-    ) -> None:
+    async def _verified(
+        self, batch: Batch, recipe: Mapping[str, JSON], pages: Sequence[Page], landed: Landed
+    ) -> Counted:
+        """Count each page's rows against the page; repair what came short, quarantine what stays short."""
+        counted = await self._landing.count(self._engine, batch)
+        expected = dict(landed.expected)
+        if short := _short(expected, counted):
+            repaired = await asyncio.to_thread(self._landing.repair, batch, recipe, pages, short)
+            await self._insert(batch, repaired.inserts)
+            counted = await self._landing.count(self._engine, batch)
+            expected |= repaired.expected
+        if short := _short(expected, counted):
+            await self._quarantine_pages(batch, pages, short, expected)
+        return counted
+
+    async def _insert(self, batch: Batch, inserts: Sequence[Insert]) -> None:
+        for insert in inserts:
+            await self._engine.insert(insert.table, insert.columns, insert.rows, token=f"{batch.token}{insert.suffix}")
+
+    async def _commit(self, batch: Batch, recipe: Mapping[str, JSON], landed: Landed, counted: Counted) -> None:
         """Write the row that lets ETL see the batch, and tell."""
         leagues = recipe.get("leagues")
+        rows = sum(found.stored + found.quarantined for found in counted.pages.values())
         row = (
             self._landing.source, self._landing.realm, batch.seq, batch.batch_id, batch.cursor, batch.next_cursor,
-            batch.pages, rows, landed.skipped, quarantined, leagues if isinstance(leagues, list) else [],
-            str(recipe.get("transform", "")), batch.token, batch.oldest_at_ms / 1000, self._clock.now(),
+            batch.pages, rows, landed.skipped + sum(found.skipped for found in counted.pages.values()),
+            sum(found.quarantined for found in counted.pages.values()),
+            leagues if isinstance(leagues, list) else [], str(recipe.get("transform", "")), batch.token,
+            batch.oldest_at_ms / 1000, self._clock.now(),
         )  # fmt: skip
         await self._engine.insert("bronze_ingest_checkpoints", CHECKPOINT_COLUMNS, [row], token=f"{batch.token}-commit")
         failpoint("committed")
         up_to = self._landing.place(batch.next_cursor)
         emit(BatchCommitted(self._landing.source, batch.batch_id, batch.pages, rows, up_to))
-        self._on_commit(Committed(self._landing.source, batch, rows, landed.by_league))
+        self._on_commit(Committed(self._landing.source, batch, rows, counted.leagues))
 
     async def _quarantine_pages(
-        self, batch: Batch, pages: Sequence[Page], short: Mapping[int, int], stored: Mapping[int, int]
+        self, batch: Batch, pages: Sequence[Page], short: Mapping[int, Found], expected: Mapping[int, int]
     ) -> None:
         """Keep whole the pages of which the engine stored another number of rows than they hold."""
         rows: list[Row] = []
-        for seq, count in sorted(short.items()):
+        for seq, found in sorted(short.items()):
             page = pages[seq]
             rows.append((
                 self._landing.source, self._landing.realm, page.asked, MISMATCH, page.body, len(page.body),
                 batch.batch_id, seq, page.retrieved_at_ms / 1000,
             ))  # fmt: skip
-            emit(Quarantined(self._landing.source, page.asked, f"{MISMATCH}: {stored.get(seq, 0)} of {count}"))
+            emit(Quarantined(self._landing.source, page.asked, f"{MISMATCH}: {found.total} of {expected[seq]}"))
         await self._engine.insert("bronze_quarantine", QUARANTINE_COLUMNS, rows, token=f"{batch.token}-mismatch")
+
+
+def _short(expected: Mapping[int, int], counted: Counted) -> dict[int, Found]:
+    """The pages that did not become as many rows as they must."""
+    found = {seq: counted.pages.get(seq, Found()) for seq in expected}
+    return {seq: each for seq, each in found.items() if each.total != expected[seq]}
 
 
 async def last_checkpoint(engine: Engine, source: str) -> tuple[int, str] | None:

@@ -19,11 +19,14 @@ INSERT_SETTINGS: dict[str, str | int] = {
     "max_threads": 1,
     "max_block_size": 1_048_576,
     "max_insert_block_size": 1_048_576,
-    "min_insert_block_size_rows": 1_048_576,
-    "min_insert_block_size_bytes": 1_073_741_824,
+    "min_insert_block_size_rows": 0,
+    "min_insert_block_size_bytes": 0,
     "throw_on_max_partitions_per_insert_block": 1,
 }
 """Sent with every insert: defaults differ between versions, and a retried batch must split into the same one block.
+
+The two ``min_insert_block_size`` keep views from copying blocks together: what comes in is one block already, and
+collecting it again at every view cost a third of the CPU of a river page (measured, 42 against 30 ms).
 
 Durability is not here: ``fsync_after_insert`` is a setting of MergeTree tables, given by the migrations. A commit row
 is our licence to forget the page, so the rows are on disk before it is written.
