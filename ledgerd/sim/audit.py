@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
 ENTRIES_MAX = 100_000
+BYTES_MAX = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,41 @@ class Entry:
     complete: bool
 
 
-class Audit:
-    """Entries kept in memory, at most ``entries_max`` with the oldest dropped and counted, or appended to ``path``."""
+@dataclass(frozen=True, slots=True)
+class RiverEntry:
+    """One answer of the river.
 
-    def __init__(self, path: Path | None = None, entries_max: int = ENTRIES_MAX) -> None:
+    ``n``, ``at`` and ``complete`` as of ``Entry``. ``asked`` is the id asked for (None: no id), ``next`` the id the
+    body names, ``header_next`` the header's. ``stashes`` holds, for each stash a client that got the whole answer can
+    read, in order: id, sha256, league, number of items, whether it is public. The sha256 is of the stash as compact
+    JSON in its own order of keys, what ``orjson.dumps`` makes of its value; of a ``struck`` stash, of its text as
+    sent.
+    """
+
+    n: int
+    realm: str
+    asked: str | None
+    next: str | None = None
+    header_next: str | None = None
+    at: float = 0.0
+    status: int = 0
+    fault: str | None = None
+    struck: str | None = None
+    complete: bool = False
+    stashes: list[tuple[str, str, str | None, int, bool]] = field(default_factory=list)
+
+
+class Audit:
+    """Entries kept in memory, or appended to ``path``.
+
+    In memory at most ``entries_max`` of them, of ``bytes_max`` bytes in all; the oldest are dropped and counted.
+    """
+
+    def __init__(self, path: Path | None = None, entries_max: int = ENTRIES_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._path = path
-        self._entries: deque[bytes] = deque(maxlen=entries_max)
+        self._entries: deque[bytes] = deque()
+        self._entries_max, self._bytes_max = entries_max, bytes_max
+        self._bytes = 0
         self._arrived = 0
         self.written = 0
         self.dropped = 0
@@ -48,16 +78,19 @@ class Audit:
         self._arrived += 1
         return self._arrived
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: "Entry | RiverEntry") -> None:
         """Record one answer. OSError when the file cannot be written."""
-        line = orjson.dumps(asdict(entry)) + b"\n"
+        line = orjson.dumps(entry) + b"\n"
         self.written += 1
         if self._path:
             with self._path.open("ab") as file:
                 file.write(line)
             return
-        self.dropped += len(self._entries) == self._entries.maxlen
         self._entries.append(line)
+        self._bytes += len(line)
+        while len(self._entries) > self._entries_max or self._bytes > self._bytes_max:
+            self._bytes -= len(self._entries.popleft())
+            self.dropped += 1
 
     def lines(self) -> Iterator[bytes]:
         """All kept entries as NDJSON lines, in order of completion; from the file, also those of earlier runs."""

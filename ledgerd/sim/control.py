@@ -1,13 +1,15 @@
-"""The stand-in's own routes under ``/_sim/``: order faults, move the edge, read the book and the truth."""
+"""The stand-in's own routes under ``/_sim/``: order faults, move the edge, read the books and the truth."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from ledgerd.clock import HOUR_S
+from ledgerd.sim import river_control
 from ledgerd.sim.faults import read_orders
 from ledgerd.sim.state import SIM, Sim
 
@@ -23,6 +25,11 @@ def routes() -> list[web.RouteDef]:
         web.get("/_sim/hour/{realm}/{hour}", _plain(_true_hour)),
         web.get("/_sim/truth/{realm}/{league}/{hour}", _plain(_truth)),
         web.get("/_sim/state", _plain(_state)),
+        web.post("/_sim/limits", _told(river_control.order_limits)),
+        web.post("/_sim/tokens", _told(river_control.end_tokens)),
+        web.get("/_sim/river-ledger", _plain(river_control.ledger)),
+        web.get("/_sim/truth-items/{realm}/{league}", _plain(river_control.truths)),
+        web.get("/_sim/sales/{realm}", _plain(river_control.sales)),
     ]
 
 
@@ -42,6 +49,15 @@ def _plain(handler: Handler) -> Handler:
     return guarded
 
 
+def _told(order: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:
+    """An order whose answer is what it tells, as JSON; a ValueError as ``_plain``."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        return _json(await order(request))
+
+    return _plain(answered)
+
+
 async def _body(request: web.Request) -> Any:  # noqa: ANN401 - whatever JSON was sent
     """The request's JSON; a ValueError when it is none."""
     return orjson.loads(await request.read())
@@ -55,7 +71,7 @@ async def _order_faults(request: web.Request) -> web.Response:
 
 
 def _waiting(sim: Sim) -> list[dict[str, Any]]:
-    return [{"fault": order.fault, "hour": order.hour} for order in sim.plan.waiting]
+    return [asdict(order) for order in sim.plan.waiting]
 
 
 async def _move_edge(request: web.Request) -> web.Response:
@@ -114,5 +130,6 @@ async def _state(request: web.Request) -> web.Response:
             "faults_waiting": _waiting(sim),
             "answers": sim.audit.written,
             "dropped": sim.audit.dropped,
+            "river": await asyncio.to_thread(river_control.river_state, sim),
         }
     )

@@ -39,14 +39,14 @@ async def _packed(request: web.Request, answer: Answer) -> Answer:
     accepts = "gzip" in request.headers.get("Accept-Encoding", "").lower()
     if answer.encoding or not accepts or len(answer.body) < _PACK_FROM_BYTES:
         return answer
-    body = await asyncio.to_thread(_gzip, answer.body)
+    body = await asyncio.to_thread(_gzip, answer.body, answer.gzip_level)
     return Answer(answer.status, body, answer.content_type, "gzip", answer.headers)
 
 
 @lru_cache(maxsize=8)
-def _gzip(body: bytes) -> bytes:
+def _gzip(body: bytes, level: int) -> bytes:
     """``body`` packed; the same bytes every time."""
-    return gzip.compress(body, 6, mtime=0)
+    return gzip.compress(body, level, mtime=0)
 
 
 def _headers(answer: Answer) -> dict[str, str]:

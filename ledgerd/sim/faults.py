@@ -1,8 +1,9 @@
 """Faults on order: what a bad network, a bad day upstream, or a changed API does to one answer.
 
-A *whole* fault replaces an answer and may strike any. A *damage* fault changes the true body of an hour, most often in
-one market, and so waits for an answer that has markets. A *transport* fault keeps the body and spoils its delivery;
-the server carries those out.
+A *whole* fault replaces an answer and may strike any. A *damage* fault changes a true body, most often in one market
+or one stash, and so waits for an answer that has some. A *transport* fault keeps the body and spoils its delivery; the
+server carries those out. ``river_faults`` does to pages of the river what needs to know them, and what only strikes
+there.
 """
 
 import gzip
@@ -10,7 +11,7 @@ import struct
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -33,6 +34,7 @@ class Answer:
     content_type: str = "application/json"
     encoding: str | None = None  # the Content-Encoding ``body`` already has
     headers: tuple[tuple[str, str], ...] = ()
+    gzip_level: int = 6  # at which the server compresses it
 
 
 def error_body(code: int, message: str) -> bytes:
@@ -141,12 +143,22 @@ AT_RANDOM = tuple(fault for fault in FAULTS if fault not in {"hang", "gzip_bomb"
 """What a rate draws from when no faults are named: all but those that cost a client minutes or a machine its memory."""
 
 
+RIVER_ONLY = ("storm_429", "invalid_token", "limit_change", "lying_next_id")
+"""Faults that strike the river alone: refusals in a row whose Retry-After is too short, all tokens ended, other limits
+from this answer on, and a header that names another next id than the body."""
+ALL = (*FAULTS, *RIVER_ONLY)
+RIVER_AT_RANDOM = (*AT_RANDOM, *RIVER_ONLY)
+TARGETS = ("exchange", "river")
+STORM_ANSWERS = 8
+"""How many answers a storm lasts unless its order says otherwise."""
+
+
 def check(names: Iterable[str]) -> tuple[str, ...]:
     """The names as a tuple; ValueError, listing what is allowed, when one is no fault."""
     found = tuple(names)
-    unknown = [name for name in found if name not in FAULTS]
+    unknown = [name for name in found if name not in ALL]
     if unknown:
-        raise ValueError(f"unknown fault {unknown[0]!r}: expected one of {', '.join(FAULTS)}")
+        raise ValueError(f"unknown fault {unknown[0]!r}: expected one of {', '.join(ALL)}")
     return found
 
 
@@ -172,41 +184,60 @@ def apply(fault: str | None, answer: Answer, pick: int) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A fault ordered for the next answer it can strike, of ``hour`` (unix seconds) alone where given."""
+    """A fault ordered for the next ``times`` answers it can strike, of ``hour`` (unix seconds) or ``to`` alone."""
 
     fault: str
     hour: int | None = None
+    to: str | None = None
+    times: int = 1
+
+    def strikes(self, hour: int | None, to: str, has_content: bool) -> bool:
+        """Whether an answer of ``to``, of that hour and with or without markets or stashes, is one it waits for."""
+        return self.to in {None, to} and self.hour in {None, hour} and _fits(self.fault, to, has_content)
+
+
+def _fits(fault: str, to: str, has_content: bool) -> bool:
+    """Whether ``fault`` can strike such an answer at all."""
+    return (has_content or not needs_markets(fault)) and (to == "river" or fault not in RIVER_ONLY)
 
 
 def read_orders(value: Any) -> list[Order]:  # noqa: ANN401 - checked here
-    """Orders from decoded JSON: a list of names or of ``{"fault":…, "hour":…}``. ValueError when it is not."""
+    """Orders from JSON: a list of names or of ``{"fault":…, "hour":…, "to":…, "times":…}``; else ValueError."""
     if not isinstance(value, list):
         raise ValueError('expected a list such as ["html", {"fault": "reset", "hour": 1787086800}]')  # noqa: TRY004 - the caller's input
-    orders = []
-    for entry in value:
-        named = {"fault": entry} if isinstance(entry, str) else entry
-        if not isinstance(named, dict) or not isinstance(named.get("fault"), str) or set(named) - {"fault", "hour"}:
-            raise ValueError(f'expected a fault\'s name or {{"fault":…, "hour":…}}, not {entry!r}')
-        hour = named.get("hour")
-        if hour is not None and (isinstance(hour, bool) or not isinstance(hour, int)):
-            raise ValueError(f"expected hour in unix seconds, not {hour!r}")
-        check([named["fault"]])
-        orders.append(Order(named["fault"], hour))
-    return orders
+    return [_read_order({"fault": entry} if isinstance(entry, str) else entry) for entry in value]
+
+
+def _read_order(named: Any) -> Order:  # noqa: ANN401 - checked here
+    known = {"fault", "hour", "to", "times"}
+    if not isinstance(named, dict) or not isinstance(named.get("fault"), str) or set(named) - known:
+        raise ValueError(f'expected a fault\'s name or {{"fault":…, "hour":…, "to":…, "times":…}}, not {named!r}')
+    (fault,) = check([named["fault"]])
+    hour, to = named.get("hour"), named.get("to")
+    times = named.get("times", STORM_ANSWERS if fault == "storm_429" else 1)
+    if hour is not None and (isinstance(hour, bool) or not isinstance(hour, int)):
+        raise ValueError(f"expected hour in unix seconds, not {hour!r}")
+    if to is not None and to not in TARGETS:
+        raise ValueError(f"expected to to be one of {', '.join(TARGETS)}, not {to!r}")
+    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+        raise ValueError(f"expected times to be 1 or more, not {times!r}")
+    return Order(fault, hour, to, times)
 
 
 class FaultPlan:
     """Which fault strikes which answer: ordered ones first, then a seeded share of all answers.
 
-    ``rate`` is that share, 0..1, drawn evenly from ``faults`` (``AT_RANDOM`` when empty). Whether answer ``n`` is
-    struck depends on seed and ``n`` alone. Raises ValueError for an unknown fault or a rate outside 0..1.
+    ``rate`` is that share, 0..1, drawn evenly from ``faults`` (when empty: ``AT_RANDOM``, of the river
+    ``RIVER_AT_RANDOM``). Whether answer ``n`` is struck depends on seed and ``n`` alone. Raises ValueError for an
+    unknown fault or a rate outside 0..1.
     """
 
     def __init__(self, seed: int = 0, rate: float = 0.0, faults: Sequence[str] = ()) -> None:
         if not 0.0 <= rate <= 1.0:
             raise ValueError(f"fault rate {rate}: expected 0 to 1")
-        self._faults = check(faults) or AT_RANDOM
-        self._key = key_of(seed, "faults")
+        named = check(faults)
+        self._faults = {"exchange": named or AT_RANDOM, "river": named or RIVER_AT_RANDOM}
+        self._keys = {"exchange": key_of(seed, "faults"), "river": key_of(seed, "river faults")}
         self._rate = rate
         self._orders: deque[Order] = deque()
 
@@ -219,17 +250,29 @@ class FaultPlan:
         """Append to the queue."""
         self._orders.extend(orders)
 
-    def take(self, n: int, hour: int | None, has_markets: bool) -> str | None:
-        """The fault for answer ``n``, which is of ``hour``; an order that cannot strike it keeps its place."""
-        for order in self._orders:
-            if order.hour in {None, hour} and (has_markets or not needs_markets(order.fault)):
-                self._orders.remove(order)
+    def take(self, n: int, hour: int | None, has_markets: bool, to: str = "exchange") -> str | None:
+        """The fault for answer ``n`` of ``to``, of ``hour``; an order that cannot strike it keeps its place."""
+        for at, order in enumerate(self._orders):
+            if order.strikes(hour, to, has_markets):
+                self._spend(at, order)
                 return order.fault
-        if uniform(self._key, 2 * n) >= self._rate:
+        key, faults = self._keys[to], self._faults[to]
+        if uniform(key, 2 * n) >= self._rate:
             return None
-        fault = self._faults[mix(self._key, 2 * n + 1) % len(self._faults)]
-        return fault if has_markets or not needs_markets(fault) else None
+        fault = faults[mix(key, 2 * n + 1) % len(faults)]
+        if not _fits(fault, to, has_markets):
+            return None
+        if fault == "storm_429":
+            self._orders.appendleft(Order(fault, None, to, STORM_ANSWERS - 1))
+        return fault
+
+    def _spend(self, at: int, order: Order) -> None:
+        """One answer less for the order at that place."""
+        if order.times > 1:
+            self._orders[at] = replace(order, times=order.times - 1)
+        else:
+            del self._orders[at]
 
     def pick(self, n: int) -> int:
         """The number that decides where answer ``n`` is struck."""
-        return mix(self._key + 1, n)
+        return mix(self._keys["exchange"] + 1, n)

@@ -9,6 +9,11 @@ from ledgerd.clock import HOUR_S
 _NAME = re.compile(r"(pc|xbox|sony|poe2)-(\d+)(?:-sample)?\.json\.gz")
 
 
+def has_hours(folder: Path) -> bool:
+    """Whether the folder holds a recorded hour."""
+    return any(_NAME.fullmatch(path.name) for path in folder.glob("*.json.gz"))
+
+
 class Replay:
     """The hours found in a folder as ``<realm>-<unix hour>[-sample].json.gz``; the hours between them are gaps.
 
