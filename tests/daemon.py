@@ -35,7 +35,7 @@ SELECT league, toUInt32(hour), market_id, currency_a, currency_b, volume_a, volu
 FROM bronze_exchange_events WHERE realm = '{realm}'
 """
 FIELDS = ("volume_traded", "lowest_stock", "highest_stock", "lowest_ratio", "highest_ratio")
-REFINED = ("silver_exchange_ticks", "silver_currency_norm", "gold_currency_snapshot")
+REFINED = ("silver_exchange_ticks", "silver_currency_norm", "silver_currency_price", "gold_currency_snapshot")
 NOT_DATA = "batch_id, retrieved_at"
 """Columns of refined tables that say how an hour came, not what it holds."""
 

@@ -64,6 +64,7 @@ FACTS = {
     "markets": 12,
     "confidence": 0.97,
     "low_sample": False,
+    "rests_on_hours": 1,
     "hours_24h": 24,
     "hours_7d": 160,
     "batch_id": "exchange-pc-0000000001",

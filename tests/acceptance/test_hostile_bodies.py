@@ -194,8 +194,8 @@ async def test_each_of_500_is_taken_or_quarantined_the_counts_add_up_and_memory_
     ((stored,),) = await ask("SELECT count() FROM bronze_exchange_events")
     quarantined = dict(
         await ask(
-            "SELECT multiIf(startsWith(batch_id, 'quarantine-'), 'answer', reason = {m:String}, 'page', 'market') AS what"
-            ", count() FROM bronze_quarantine GROUP BY what",
+            "SELECT multiIf(startsWith(batch_id, 'quarantine-'), 'answer', reason = {m:String}, 'page', 'market')"
+            " AS what, count() FROM bronze_quarantine GROUP BY what",
             {"m": MISMATCH},
         )
     )

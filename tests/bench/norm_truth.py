@@ -1,24 +1,35 @@
 """Prices of stand-in hours, on seeds and hours nothing was fitted to, against their true values. Prints; no judgement.
 
-Run: python tests/bench/norm_truth.py
+Each league twice: what the hours say alone (silver_currency_norm), and what they are priced at (silver_currency_price:
+blended with the eleven hours before by the step itself, in the embedded engine). Some minutes.
+
+Run: python -m tests.bench.norm_truth
 """
 
+import asyncio
 import itertools
 import math
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from ledgerd.chaos_scale.normalise import Norm, Tick  # noqa: E402 - the checkout, wherever we are started
+from ledgerd.clock import SystemClock  # noqa: E402
 from ledgerd.sim.market import Market  # noqa: E402
 from ledgerd.sim.world import load_ids  # noqa: E402
+from ledgerd.store.embedded import EmbeddedEngine  # noqa: E402
+from ledgerd.store.migrate import Migrator  # noqa: E402
 from tests.bench.norm_hours import CHAOS, DIVINE, FIELDS, direct, least_squares, ours  # noqa: E402
+from tests.store.refining import blended  # noqa: E402
 
 IDS = ROOT / "schema" / "reference" / "currencies.tsv"
 BIGGEST = {"pc": "Allflame", "poe2": "Runes of Aldur"}
@@ -27,6 +38,7 @@ FIRST_HOUR = 1_796_000_400
 BANDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.01)
 LIMIT = 0.15
 SURE = 0.8
+BLENDED_HOURS = 12
 BUSY_UNITS = 100
 
 
@@ -42,18 +54,52 @@ class Priced:
         return abs((norm.chaos_value or math.inf) / self.truth[norm.currency] - 1.0)
 
 
-def priced(realm: str, seeds: Iterable[int], hours: int = 2) -> dict[str, list[Priced]]:
-    """League → its hours, over all seeds, each seed at other hours."""
-    leagues: dict[str, list[Priced]] = {}
-    ids = load_ids(IDS, "poe2" if realm == "poe2" else "poe1")
-    for seed in seeds:
-        market = Market(seed, realm, ids)
-        for n in range(hours):
-            hour = FIRST_HOUR + 3600 * (37 * (seed % 100) + 1009 * n)
-            for league, ticks in by_league(market.hour(hour)["markets"]).items():
-                norms = [norm for norm in ours(ticks).values() if norm.currency != CHAOS and norm.chaos_value]
-                leagues.setdefault(league, []).append(Priced(ticks, norms, market.truth(league, hour)))
-    return leagues
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An hour of a realm, and the values of the hours up to it: hour → league → our rows."""
+
+    name: str
+    ticks: dict[str, list[Tick]]
+    hours: dict[int, dict[str, list[Norm]]]
+    truth: dict[str, dict[str, float]]
+
+    def priced(self, rows: Mapping[str, Sequence[Norm]]) -> dict[str, Priced]:
+        """League → ``rows`` beside the truth."""
+        return {
+            league: Priced(
+                self.ticks[league],
+                [norm for norm in norms if norm.currency != CHAOS and norm.chaos_value],
+                self.truth[league],
+            )
+            for league, norms in rows.items()
+        }
+
+
+def windows(realm: str, seed: int, count: int = 2) -> list[Window]:
+    """``count`` windows of one seed; each seed at other hours."""
+    market = Market(seed, realm, load_ids(IDS, "poe2" if realm == "poe2" else "poe1"))
+    return [window(market, seed, FIRST_HOUR + 3600 * (37 * (seed % 100) + 1009 * n)) for n in range(count)]
+
+
+def window(market: Market, seed: int, last: int) -> Window:
+    """The hours up to ``last``."""
+    hours, ticks = {}, {}
+    for hour in range(last - 3600 * (BLENDED_HOURS - 1), last + 1, 3600):
+        ticks = by_league(market.hour(hour)["markets"])
+        hours[hour] = {league: list(ours(of_league).values()) for league, of_league in ticks.items()}
+    truth = {league: market.truth(league, last) for league in ticks}
+    return Window(f"{market.realm.name}-{seed}-{last}", ticks, hours, truth)
+
+
+async def at_gold(found: Iterable[Window]) -> dict[str, dict[str, list[Norm]]]:
+    """Window → league → what its last hour is priced at."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = EmbeddedEngine(Path(folder) / "store", database="bench", memory_bytes_max=1_000_000_000)
+        await engine.open()
+        await Migrator(engine, SystemClock()).apply()
+        prices = {one.name: await blended(engine, one.name, one.hours) for one in found}
+        await engine.close()
+    return prices
 
 
 def by_league(markets: Iterable[Mapping]) -> dict[str, list[Tick]]:
@@ -89,7 +135,8 @@ def show(title: str, hours: Sequence[Priced]) -> None:
             f"  of those the surest 60 %, within 15 %: {100 * share(top):.1f} % (from {top[-1][0].confidence:.2f})",
             end="",
         )
-        print(f"; all of them: {100 * share(busy):.1f} %")
+        middle = 100 * statistics.median(error for _, error in busy)
+        print(f"; all of them: {100 * share(busy):.1f} %, median error {middle:.1f} %")
     print(f"  {'confidence':>12} {'count':>6} {'stated':>7} {'within 15 %':>12} {'median error':>13}")
     for low, high in itertools.pairwise(BANDS):
         band = [pair for pair in pairs if low <= pair[0].confidence < high]
@@ -138,17 +185,28 @@ def line(name: str, errors: Sequence[float]) -> None:
 
 def main() -> None:
     """Print the tables."""
-    everything: list[Priced] = []
+    tasks = [(realm, seed) for realm in BIGGEST for seed in SEEDS]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        found = list(zip(tasks, pool.map(windows, *zip(*tasks, strict=True)), strict=True))
+    prices = asyncio.run(at_gold(one for _, some in found for one in some))
+    everything: dict[str, list[Priced]] = {"the hour alone": [], "prices": []}
     for realm, league in BIGGEST.items():
-        leagues = priced(realm, SEEDS)
-        everything += [hour for hours in leagues.values() for hour in hours]
-        show(f"{realm}, {league}", leagues[league])
-        compare(leagues[league])
+        of_realm = [one for (of, _), some in found if of == realm for one in some]
+        levels = {
+            "the hour alone": [one.priced(one.hours[max(one.hours)]) for one in of_realm],
+            "prices": [one.priced(prices[one.name]) for one in of_realm],
+        }
+        for level, leagues in levels.items():
+            everything[level] += [hour for one in leagues for hour in one.values()]
+            biggest = [one[league] for one in leagues]
+            show(f"{realm}, {league}, {level}", biggest)
+            compare(biggest)
         start = time.process_time()
-        for hour in leagues[league]:
-            ours(hour.ticks)
-        print(f"  {1000 * (time.process_time() - start) / len(leagues[league]):.0f} ms CPU an hour")
-    show("all leagues of both", everything)
+        for one in of_realm:
+            ours(one.ticks[league])
+        print(f"  {1000 * (time.process_time() - start) / len(of_realm):.0f} ms CPU an hour")
+    for level, hours in everything.items():
+        show(f"all leagues of both, {level}", hours)
 
 
 if __name__ == "__main__":

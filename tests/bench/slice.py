@@ -42,12 +42,9 @@ async def slice_figures():
         ((rows,),) = await it.sql("SELECT count() FROM bronze_exchange_events")
         print(f"start to first commit            {first_commit_s:8.1f} s   (asked: <= 15)")
         print(f"start to first price             {first_price_s:8.1f} s   (asked: <= 15 in the demo)")
-        print(
-            f"{HOURS} hours, {rows} rows, to gold  {caught_up_s:8.1f} s   {HOURS / caught_up_s:.1f} hours of trade a second"
-        )
-        print(
-            f"resident memory, now / most      {it.memory_kib() / 1024:8.0f} / {it.memory_kib('VmHWM') / 1024:.0f} MiB   (asked: <= 700)"
-        )  # noqa: E501
+        now_mib, most_mib = it.memory_kib() / 1024, it.memory_kib("VmHWM") / 1024
+        print(f"{HOURS} hours, {rows} rows, to gold   {caught_up_s:8.1f} s   {HOURS / caught_up_s:.1f} hours a second")
+        print(f"resident memory, now / most      {now_mib:8.0f} / {most_mib:.0f} MiB   (asked: <= 700)")
         began_s = time.monotonic()
         code = await it.stop()
         print(f"stop                             {time.monotonic() - began_s:8.1f} s   exit {code}   (asked: <= 5)")

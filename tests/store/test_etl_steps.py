@@ -1,5 +1,4 @@
 import math
-import random
 import statistics
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,12 +15,20 @@ from ledgerd.etl.tasks import run_task
 from ledgerd.events import tally
 from ledgerd.store.migrate import Migrator
 from tests.store.exchange_rows import CHAOS, DIVINE, batch_id, body, commit, land, market
-from tests.store.refining import HOUR_S, PAGE, REFERENCE, SCALE, TABLES, dump, hour_of_pages, runner
-
-NORM_COLUMNS = (
-    "realm", "league", "hour", "currency", "chaos_value", "divine_value", "units", "value_traded", "markets",
-    "spread", "confidence", "low_sample", "batch_id", "retrieved_at",
-)  # fmt: skip
+from tests.store.refining import (
+    HOUR_S,
+    PAGE,
+    REFERENCE,
+    SCALE,
+    TABLES,
+    dump,
+    hour_of_pages,
+    insert_norms,
+    insert_prices,
+    random_series,
+    runner,
+    task_of,
+)
 
 
 @pytest.fixture
@@ -120,47 +127,13 @@ GOLD_COLUMNS = (
 )
 
 
-async def random_norms(db, hours=260):
-    """Ten days of two currencies with missing and unpriced hours; ``{currency: {hour: (value, units, traded)}}``."""
-    rng = random.Random(7)
-    series = {"deep": {}, "thin": {}}
-    for currency, share in (("deep", 0.95), ("thin", 0.15)):
-        for hour in range(hours):
-            if rng.random() < share:
-                value = None if rng.random() < 0.1 else rng.lognormvariate(3, 1)
-                traded = None if value is None else rng.random() * 1e4
-                series[currency][hour] = (value, rng.randrange(10_000), traded)
-    rows = [
-        (
-            "poe2",
-            "Standard",
-            HOUR_S + hour * 3600,
-            currency,
-            value,
-            None,
-            units,
-            traded,
-            3,
-            0.1,
-            0.5,
-            False,
-            "b",
-            HOUR_S,
-        )
-        for currency, values in series.items()
-        for hour, (value, units, traded) in values.items()
-    ]
-    await db.insert("silver_currency_norm", NORM_COLUMNS, rows, token="norms")
-    return series
-
-
 def gold_task(from_hour, to_hour):
-    batch = Batch("exchange-poe2", "poe2", 0, f"b-{from_hour}", HOUR_S + from_hour * 3600, HOUR_S + to_hour * 3600)
-    return Task(load_steps()[-1], batch)
+    return task_of("gold_currency_snapshot", from_hour, to_hour)
 
 
 async def test_gold_windows_are_those_counted_by_hand(db):
-    series = await random_norms(db)
+    series = random_series()
+    await insert_prices(db, series)
     await run_task(db, gold_task(0, 130), SCALE)
     await run_task(db, gold_task(130, 260), SCALE)
 
@@ -175,7 +148,7 @@ async def test_gold_windows_are_those_counted_by_hand(db):
 
 
 async def test_a_batch_of_many_hours_gives_the_same_gold_as_its_hours_one_by_one(db):
-    await random_norms(db, hours=60)
+    await insert_prices(db, random_series(60))
     await run_task(db, gold_task(0, 60), SCALE)
     together = await dump(db, "gold_currency_snapshot")
     await db.execute("TRUNCATE TABLE gold_currency_snapshot")
@@ -186,7 +159,9 @@ async def test_a_batch_of_many_hours_gives_the_same_gold_as_its_hours_one_by_one
 
 
 async def test_steps_give_the_same_rows_for_any_threads_blocks_and_parts(db):
-    await random_norms(db)
+    series = random_series()
+    await insert_norms(db, series)
+    await insert_prices(db, series)
     await hour_of_pages(db, 0, PAGE, PAGE)
     await runner(db).run_once()
     params = {
@@ -204,7 +179,7 @@ async def test_steps_give_the_same_rows_for_any_threads_blocks_and_parts(db):
 
     for step in load_steps():
         texts = {await db.text(step.sql, "TSV", params, settings=choice) for choice in settings}
-        for table in ("silver_exchange_ticks", "silver_currency_norm", "bronze_exchange_events"):
+        for table in ("bronze_exchange_events", *TABLES):
             await db.execute(f"OPTIMIZE TABLE {table} FINAL")
         texts.add(await db.text(step.sql, "TSV", params, settings={"max_threads": 2}))
 
@@ -225,7 +200,7 @@ async def test_a_task_run_twice_leaves_equal_tables(db):
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 async def test_a_number_that_is_not_finite_never_reaches_a_table(db, monkeypatch, bad):
-    good = Norm("good", 1.0, None, 3, 3.0, 1, 0.0, 0.5, False)
+    good = Norm("good", 1.0, None, 3, 3.0, 1, 0.0, 0.5, 0.2, False)
     monkeypatch.setattr(
         norm_module, "normalise", lambda *_, **__: [good, replace(good, currency="bad", chaos_value=bad)]
     )

@@ -15,7 +15,7 @@ from tests.webclient import browsing
 COLUMNS = [
     *("realm", "league", "hour", "currency", "chaos_value", "divine_value", "open_24h", "high_24h", "low_24h"),
     *("units", "units_24h", "value_traded_24h", "change_1h", "change_24h", "change_7d", "volatility_24h", "spread"),
-    *("markets", "confidence", "low_sample", "hours_24h", "hours_7d", "batch_id", "retrieved_at"),
+    *("markets", "confidence", "low_sample", "rests_on_hours", "hours_24h", "hours_7d", "batch_id", "retrieved_at"),
 ]
 DAY_S = 86400
 
@@ -25,7 +25,8 @@ def row(currency, hour_s, chaos, *, league="Mirage", units=10, batch="b1", retri
     divine = None if chaos is None else chaos / 150
     values = (chaos, divine, chaos, chaos, chaos, units, units * 24, units * 3.5, 0.01, -0.02, None, 0.1, 0.05, 7)
     when = datetime.fromtimestamp(retrieved_s or hour_s + 3700, UTC)
-    return ("pc", league, datetime.fromtimestamp(hour_s, UTC), currency, *values, 0.9, units < 5, 24, 160, batch, when)
+    key = ("pc", league, datetime.fromtimestamp(hour_s, UTC), currency)
+    return (*key, *values, 0.9, units < 5, 2, 24, 160, batch, when)
 
 
 ROWS = [
@@ -69,11 +70,14 @@ async def test_the_list_equals_the_newest_row_of_each_currency_in_the_table(gold
     expected = await gold.rows(
         "SELECT currency, chaos_value, divine_value, open_24h, high_24h, low_24h, change_1h, change_24h, change_7d, "
         "volatility_24h, confidence, low_sample, toUnixTimestamp(hour) + 3600, units, units_24h, value_traded_24h, "
-        "markets, spread, hours_24h, hours_7d, batch_id FROM gold_currency_snapshot FINAL WHERE league = 'Mirage' AND "
-        "hour > fromUnixTimestamp({newest:UInt32}) - INTERVAL 7 DAY ORDER BY hour DESC LIMIT 1 BY currency",
+        "markets, spread, rests_on_hours, hours_24h, hours_7d, batch_id FROM gold_currency_snapshot FINAL "
+        "WHERE league = 'Mirage' AND hour > fromUnixTimestamp({newest:UInt32}) - INTERVAL 7 DAY ORDER BY hour DESC LIMIT 1 BY currency",
         {"newest": HOUR_S},
     )
-    evidence = ("units", "units_24h", "value_traded_24h", "markets", "spread", "hours_24h", "hours_7d", "batch_id")
+    evidence = (
+        *("units", "units_24h", "value_traded_24h", "markets", "spread"),
+        *("rests_on_hours", "hours_24h", "hours_7d", "batch_id"),
+    )
     values = (
         "id chaos divine open_24h high_24h low_24h change_1h change_24h change_7d volatility_24h confidence low_sample"
     )

@@ -47,7 +47,7 @@ async def test_sanity_queries_run_and_find_a_good_database_good(engine):
     assert [row[2:4] for row in ticks] == [(4, 2)]
     assert (untouched, impossible) == ([], [(0, 0, 0, 0)])
     assert [row[1] for row in nameless] == ["new"]
-    assert [row[3:6] for row in steps] == [(1, 0, 0)] * 3
+    assert [row[3:6] for row in steps] == [(1, 0, 0)] * 4
     coverage, missing, impossible, *_ = answers["gold"]
     assert [row[-1] == pytest.approx(100, rel=0.05) for row in coverage] == [True]
     assert (missing, impossible) == ([], [(0, 0, 0, 0)])

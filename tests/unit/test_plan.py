@@ -65,7 +65,7 @@ def test_a_broken_header_is_refused_by_file_and_reason(text, said):
 
 
 def test_every_step_we_ship_is_ordered_and_readable():
-    expected = ["silver_exchange_ticks", "silver_currency_norm", "gold_currency_snapshot"]
+    expected = ["silver_exchange_ticks", "silver_currency_norm", "silver_currency_price", "gold_currency_snapshot"]
 
     assert [step.name for step in load_steps()] == expected
 

@@ -1,6 +1,7 @@
 """The supervisor: how services are kept, restarted, refused, watched and stopped."""
 
 import asyncio
+import itertools
 import logging
 import random
 
@@ -75,7 +76,7 @@ class TestSupervisor:
         supervisor.start(Service("exchange-pc", one_in_two))
         await clock.advance(60)
 
-        assert max(later - earlier for earlier, later in zip(runs_s, runs_s[1:], strict=False)) <= 1
+        assert max(later - earlier for earlier, later in itertools.pairwise(runs_s)) <= 1
 
     async def test_a_transient_failure_restarts_with_one_outage_until_the_next_beat(self, supervisor, clock, said):
         async def flaky(stop, heart):

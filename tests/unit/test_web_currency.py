@@ -59,6 +59,7 @@ async def test_a_price_carries_its_values_its_age_and_its_evidence(client, world
                 "value_traded_24h": 135_000.0,
                 "markets": 12,
                 "spread": 0.01,
+                "rests_on_hours": 1,
                 "hours_24h": 24,
                 "hours_7d": 160,
                 "batch_id": "exchange-pc-0000000001",
