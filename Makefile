@@ -19,7 +19,7 @@ check: $(READY) ## The one-minute version: format, lint, types, unit tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit
+	$(BIN)/python -m pytest -q -n auto tests/unit
 
 bench: $(READY) ## Print the figures; they never fail on time
 	$(BIN)/python -m tests.bench
