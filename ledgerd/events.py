@@ -5,7 +5,7 @@ from collections import Counter as Tally
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 log = logging.getLogger("ledgerd")
 tally: Tally[tuple[str, str]] = Tally()
@@ -45,6 +45,10 @@ PAGES = Counter("ledgerd_pages_frozen", "Pages frozen in the spool.", ["source"]
 ROWS = Counter("ledgerd_rows_committed", "Rows made visible by a commit.", ["source"])
 ETL_ROWS = Counter("ledgerd_etl_rows", "Rows written by an ETL step.", ["step"])
 ETL_SECONDS = Counter("ledgerd_etl_seconds", "Seconds spent in an ETL step.", ["step"])
+RATE_LIMIT_REMAINING = Gauge(
+    "ledgerd_rate_limit_remaining", "Requests upstream still allows, by our own count.", ["policy", "rule", "period"]
+)
+"""Read from the throttle at each scrape: windows empty by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,27 @@ class Answered(Event):
         """Answers and bytes per source."""
         ANSWERS.labels(source=self.subject, status=str(self.status)).inc()
         ANSWER_BYTES.labels(source=self.subject).inc(self.body_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited(Event):
+    """Upstream refused a request with a 429; ``rule``: the limits that caused it, as upstream writes them."""
+
+    level: ClassVar[int] = logging.ERROR
+    text: ClassVar[str] = "{subject}: 429 for {endpoint}, by {rule}"
+    endpoint: str
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackedOff(Event):
+    """Nothing more is sent under a policy for ``wait_s``: a 429, a restriction, or a ``Retry-After`` demands it."""
+
+    level: ClassVar[int] = logging.WARNING
+    text: ClassVar[str] = "{subject}: silent for {wait_s:.0f} s ({reason}), by {rule}"
+    rule: str
+    reason: str
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,4 +306,13 @@ class RequestCrashed(Event):
 
     level: ClassVar[int] = logging.ERROR
     text: ClassVar[str] = "{subject} crashed: {error}"
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestUnreadable(Event):
+    """A client sent what is not HTTP; it got a plain 400 or no answer, the others go on."""
+
+    level: ClassVar[int] = logging.DEBUG
+    text: ClassVar[str] = "{subject}: a request could not be read: {error}"
     error: str

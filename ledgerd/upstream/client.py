@@ -13,7 +13,7 @@ from ledgerd.clock import Clock
 from ledgerd.errors import UpstreamUnavailable
 from ledgerd.events import Answered, emit
 from ledgerd.failpoint import failpoint
-from ledgerd.upstream.throttle import Throttle
+from ledgerd.upstream.throttle import Slot, Throttle
 
 READ_BYTES = 1 << 16
 
@@ -98,17 +98,17 @@ class Client:
             self._session = None
 
     async def get(self, url: str, *, source: str, realm: str, cursor: str, backfill: bool = False) -> Answer:
-        """GET ``url`` when the throttle admits it; any HTTP status is an answer.
+        """GET ``url`` when the throttle admits it; any HTTP status is an answer. All of a ``source`` shares a policy.
 
         Raises UpstreamUnavailable for what is none: no connection, a reset, a timeout, a body over the limit.
         """
-        await self._throttle.admit(backfill=backfill)
-        requested_at_s, started_s = self._clock.now(), time.monotonic()
         answer, error = None, ""
-        try:
-            answer = await self._answer(url, requested_at_s)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as cause:
-            error = f"{type(cause).__name__}: {cause}".rstrip(": ")[:500]
+        async with self._throttle.slot(source, backfill=backfill) as slot:
+            requested_at_s, started_s = self._clock.now(), time.monotonic()
+            try:
+                answer = await self._answer(url, requested_at_s, slot)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as cause:
+                error = f"{type(cause).__name__}: {cause}".rstrip(": ")[:500]
         record = RequestRecord(
             source=source,
             realm=realm,
@@ -127,12 +127,13 @@ class Client:
             )
         return answer
 
-    async def _answer(self, url: str, requested_at_s: float) -> Answer:
+    async def _answer(self, url: str, requested_at_s: float, slot: Slot) -> Answer:
         if self._session is None:
             raise RuntimeError("the client is not open")
         limits = self.limits
         timeout = aiohttp.ClientTimeout(total=limits.timeout_s)
         async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
+            slot.answered(response.status, response.headers)
             failpoint("request_sent")
             body = await _read(response, limits.body_bytes_max)
             encoding = response.headers.get("Content-Encoding", "")

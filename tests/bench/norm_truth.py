@@ -198,9 +198,8 @@ def main() -> None:
         }
         for level, leagues in levels.items():
             everything[level] += [hour for one in leagues for hour in one.values()]
-            biggest = [one[league] for one in leagues]
-            show(f"{realm}, {league}, {level}", biggest)
-            compare(biggest)
+            show(f"{realm}, {league}, {level}", [one[league] for one in leagues])
+        compare([one[league] for one in levels["the hour alone"]])
         start = time.process_time()
         for one in of_realm:
             ours(one.ticks[league])

@@ -10,6 +10,7 @@ import pytest
 from ledgerd import events
 from ledgerd.upstream.throttle import POLICIES_MAX, Throttle
 from tests.clocks import ManualClock, settle
+from tests.ratelimits import Rule, Server, limits
 
 FAST = 100_000
 
@@ -154,8 +155,8 @@ async def test_a_429_is_an_event_naming_the_rule_and_so_is_the_silence_it_brings
 
 async def test_odd_headers_are_said_once_until_they_are_well_again(clock, seen):
     throttle = make(clock)
-    for limits in ("junk", "junk", "50:10:60", "junk"):
-        await ask(throttle, headers=said(limits=limits))
+    for text in ("junk", "junk", "50:10:60", "junk"):
+        await ask(throttle, headers=said(limits=text))
 
     assert [type(event).__name__ for event in seen] == ["Noted", "Noted"]
     assert "no hits:period:restriction" in seen[0].note
@@ -249,3 +250,30 @@ async def test_a_disk_that_takes_no_state_is_said_once_and_stops_nothing(clock, 
     await spend(throttle, 2)
 
     assert ["cannot be written" in event.note for event in seen] == [True]
+
+
+@pytest.mark.parametrize("is_bucketed", [False, True])
+async def test_many_tasks_at_one_gate_never_overrun_a_server_that_others_use_too(clock, is_bucketed):
+    began_s, throttle = clock.now(), make(clock)
+    strangers = [began_s + at_s for at_s in (0.1, 41.0, 77.0, 130.0)]
+    server = Server([(0.0, [Rule("Ip", limits("6:10:60,20:60:300"))])], is_bucketed, strangers)
+    statuses = []
+
+    async def worker():
+        while True:
+            async with throttle.slot("river") as slot:
+                await clock.sleep(0.2)
+                status, headers = server.arrive(clock.now())
+                await clock.sleep(0.2)
+                slot.answered(status, headers)
+                statuses.append(status)
+
+    workers = [asyncio.create_task(worker()) for _ in range(3)]
+    for _ in range(450):
+        await clock.advance(0.4)
+        await asyncio.sleep(0.0005)
+    for task in workers:
+        task.cancel()
+
+    assert set(statuses) == {200}
+    assert len(statuses) >= 30
