@@ -16,17 +16,27 @@ LIMIT 1;
 
 -- name: exchange_rows_of_batch
 -- Rows of an exchange batch in bronze, by league, and, market by market, in quarantine, by page. {first} and {end} are
--- the hours of the batch in unix seconds.
-SELECT page_seq, toString(league) AS named, count() AS stored, 0 AS quarantined
+-- the hours of the batch in unix seconds, newest_hour is one, too.
+SELECT
+    page_seq, toString(league) AS named, count() AS stored, 0 AS quarantined, toUnixTimestamp(max(hour)) AS newest_hour
 FROM bronze_exchange_events
 WHERE realm = {realm:String} AND batch_id = {batch:String}
     AND hour >= toDateTime({first:UInt32}, 'UTC') AND hour < toDateTime({end:UInt32}, 'UTC')
 GROUP BY page_seq, named
 UNION ALL
-SELECT page_seq, '', 0, count()
+SELECT page_seq, '', 0, count(), 0
 FROM bronze_quarantine
-WHERE source = {source:String} AND batch_id = {batch:String} AND reason != {mismatch:String}
+WHERE source = {source:String} AND batch_id = {batch:String} AND NOT startsWith(reason, {mismatch:String})
 GROUP BY page_seq;
+
+-- name: exchange_newest_hours
+-- The newest hour of each league of {realm} stored since {since}, both unix seconds, the newest leagues first.
+SELECT toString(league) AS named, toUnixTimestamp(max(hour)) AS newest_hour
+FROM bronze_exchange_events
+WHERE realm = {realm:String} AND hour >= toDateTime({since:UInt32}, 'UTC')
+GROUP BY named
+ORDER BY newest_hour DESC, named
+LIMIT {limit:UInt32};
 
 -- name: ledger_newest
 -- The newest row of each currency within 7 days of its league's newest hour, of the leagues of {realm} with rows since

@@ -64,6 +64,7 @@ class Norm:
     markets: int  # that traded
     spread: float  # highest rate / lowest rate - 1, averaged over its markets by depth
     confidence: float  # probability that chaos_value (else divine_value) is within 15 % of the truth
+    log_sd: float | None  # half the central 68 % of that value's logarithm; None without a value
     low_sample: bool  # under 10 units, under 5 divines of value, or no value
 
 
@@ -327,18 +328,22 @@ def _norm(
         markets=len(sides),
         spread=_spread(sides, levels),
         confidence=0.0 if known is None else round(known[1], 4),
+        log_sd=None if known is None else _round(math.sqrt(known[2])),
         low_sample=_is_low_sample(units, in_divine, in_chaos),
     )
 
 
-def _value_in(level: _Level | None, unit: _Level | None) -> tuple[float, float] | None:
-    """(log value, confidence) of a currency in another, None where no chain of markets joins them."""
+def _value_in(level: _Level | None, unit: _Level | None) -> tuple[float, float, float] | None:
+    """(log value, confidence, variance) of a currency in another, None where no chain of markets joins them."""
     if level is None or unit is None or level.anchor != unit.anchor:
         return None
-    return level.log_value - unit.log_value, 1.0 if level is unit else level.confidence * unit.confidence
+    if level is unit:
+        return 0.0, 1.0, 0.0
+    confidence = level.confidence * unit.confidence
+    return level.log_value - unit.log_value, confidence, level.variance + unit.variance
 
 
-def _amount(value: tuple[float, float] | None) -> float | None:
+def _amount(value: tuple[float, float, float] | None) -> float | None:
     if value is None or abs(value[0]) > _VALUE_LOG_MAX:
         return None
     return _round(math.exp(value[0]))

@@ -65,12 +65,12 @@ def _priced(league: str, hour_s: int, markets: Iterable[Row], scale: Scale) -> l
 def _row(norm: Norm, key: Row, origin: Row) -> Row:
     return (
         *key, norm.currency, norm.chaos_value, norm.divine_value, norm.units, norm.value_traded, norm.markets,
-        norm.spread, norm.confidence, norm.low_sample, *origin,
+        norm.spread, norm.confidence, norm.log_sd, norm.low_sample, *origin,
     )  # fmt: skip
 
 
 def _fits(norm: Norm) -> bool:
     """True if every number is finite and within its column."""
-    floats = (norm.chaos_value, norm.divine_value, norm.value_traded, norm.spread, norm.confidence)
+    floats = (norm.chaos_value, norm.divine_value, norm.value_traded, norm.spread, norm.confidence, norm.log_sd)
     is_finite = all(value is None or math.isfinite(value) for value in floats)
     return is_finite and 0 <= norm.units <= UNITS_MAX and 0 <= norm.markets <= MARKETS_MAX

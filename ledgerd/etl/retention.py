@@ -26,7 +26,7 @@ BRONZE = {
 }
 """Partitioned by the week of this column, which their TTL counts from, too. Silver and gold have no TTL: it would count
 from the hours they are about, and eat freshly read history before gold has seen it."""
-SILVER = ("silver_exchange_ticks", "silver_currency_norm")
+SILVER = ("silver_exchange_ticks", "silver_currency_norm", "silver_currency_price")
 GOLD = ("gold_currency_snapshot",)
 """Partitioned, as silver is, by the month of their hours."""
 

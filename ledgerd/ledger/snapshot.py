@@ -47,6 +47,7 @@ class Price:
     markets: int
     confidence: float
     low_sample: bool
+    rests_on_hours: int
     hours_24h: int
     hours_7d: int
     batch_id: str
@@ -158,6 +159,7 @@ def _json_head(price: Price) -> bytes:
             "value_traded_24h": price.value_traded_24h,
             "markets": price.markets,
             "spread": price.spread,
+            "rests_on_hours": price.rests_on_hours,
             "hours_24h": price.hours_24h,
             "hours_7d": price.hours_7d,
             "batch_id": price.batch_id,

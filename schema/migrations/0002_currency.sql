@@ -1,4 +1,4 @@
--- Currency, refined: ticks and normalised values (silver), snapshots (gold).
+-- Currency, refined: ticks, normalised values and prices (silver), snapshots (gold).
 -- Silver and gold are Replacing tables keyed by what a row is about: an hour that is refined again, by a later batch or
 -- after a crash, replaces itself. They are partitioned by the month of their data time.
 
@@ -53,6 +53,30 @@ CREATE TABLE IF NOT EXISTS silver_currency_norm
     markets UInt32,
     spread Float64 CODEC(ZSTD(1)),
     confidence Float64 CODEC(ZSTD(1)),
+    log_sd Nullable(Float64) CODEC(ZSTD(1)),
+    low_sample Bool,
+    batch_id LowCardinality(String),
+    retrieved_at DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(retrieved_at)
+PARTITION BY toYYYYMM(hour, 'UTC')
+ORDER BY (realm, league, currency, hour)
+SETTINGS non_replicated_deduplication_window = 1000;
+
+CREATE TABLE IF NOT EXISTS silver_currency_price
+(
+    realm LowCardinality(String),
+    league LowCardinality(String),
+    hour DateTime('UTC') CODEC(Delta(4), ZSTD(1)),
+    currency LowCardinality(String),
+    chaos_value Nullable(Float64) CODEC(ZSTD(1)),
+    divine_value Nullable(Float64) CODEC(ZSTD(1)),
+    units UInt64 CODEC(T64, ZSTD(1)),
+    value_traded Nullable(Float64) CODEC(ZSTD(1)),
+    markets UInt32,
+    spread Float64 CODEC(ZSTD(1)),
+    confidence Float64 CODEC(ZSTD(1)),
+    rests_on_hours UInt8,
     low_sample Bool,
     batch_id LowCardinality(String),
     retrieved_at DateTime64(3, 'UTC') CODEC(Delta(8), ZSTD(1))
@@ -84,6 +108,7 @@ CREATE TABLE IF NOT EXISTS gold_currency_snapshot
     markets UInt32,
     confidence Float64 CODEC(ZSTD(1)),
     low_sample Bool,
+    rests_on_hours UInt8,
     hours_24h UInt8,
     hours_7d UInt8,
     batch_id LowCardinality(String),

@@ -21,7 +21,7 @@ ORDER BY realm;
 SELECT
     countIf(low_24h > high_24h OR chaos_value > high_24h OR chaos_value < low_24h) AS outside_its_range,
     countIf(units > units_24h) AS more_than_its_day,
-    countIf(hours_24h > 24 OR hours_7d > 168 OR hours_24h > hours_7d) AS windows_wrong,
+    countIf(hours_24h > 24 OR hours_7d > 168 OR hours_24h > hours_7d OR rests_on_hours > 12) AS windows_wrong,
     countIf(change_24h <= -1 OR volatility_24h < 0) AS moves_wrong
 FROM gold_currency_snapshot FINAL;
 

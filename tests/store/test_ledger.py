@@ -71,7 +71,8 @@ async def test_the_list_equals_the_newest_row_of_each_currency_in_the_table(gold
         "SELECT currency, chaos_value, divine_value, open_24h, high_24h, low_24h, change_1h, change_24h, change_7d, "
         "volatility_24h, confidence, low_sample, toUnixTimestamp(hour) + 3600, units, units_24h, value_traded_24h, "
         "markets, spread, rests_on_hours, hours_24h, hours_7d, batch_id FROM gold_currency_snapshot FINAL "
-        "WHERE league = 'Mirage' AND hour > fromUnixTimestamp({newest:UInt32}) - INTERVAL 7 DAY ORDER BY hour DESC LIMIT 1 BY currency",
+        "WHERE league = 'Mirage' AND hour > fromUnixTimestamp({newest:UInt32}) - INTERVAL 7 DAY "
+        "ORDER BY hour DESC LIMIT 1 BY currency",
         {"newest": HOUR_S},
     )
     evidence = (

@@ -216,6 +216,14 @@ def test_confidence_rises_with_volume_and_falls_with_range() -> None:
     assert wide < many
 
 
+def test_the_error_it_knows_of_falls_with_volume_is_none_without_a_value_and_nothing_for_chaos() -> None:
+    few, many = (price([*HUBS, tick("scarab", "chaos", n, 5 * n)])["scarab"].log_sd for n in (10, 10_000))
+    lonely = price([*HUBS, tick("lonely", "island", 500, 500)])["lonely"].log_sd
+
+    assert 0.01 < many < few / 3
+    assert (lonely, price(HUBS)["chaos"].log_sd) == (None, 0.0)
+
+
 def test_spread_is_the_range_of_rates() -> None:
     assert price([*HUBS, tick("scarab", "chaos", 100, 550, (1, 6), (1, 5))])["scarab"].spread == pytest.approx(
         0.2, abs=0.001
@@ -344,6 +352,9 @@ def test_hostile_ticks_never_raise_and_never_make_nonsense(ticks: list[Tick], rn
         assert norm.spread >= 0.0
         for value in (norm.chaos_value, norm.divine_value, norm.value_traded):
             assert value is None or (math.isfinite(value) and value > 0.0)
+        is_valued = norm.chaos_value is not None or norm.divine_value is not None
+        assert (norm.log_sd is not None) == is_valued
+        assert norm.log_sd is None or 0.0 <= norm.log_sd < math.inf
 
 
 @steady

@@ -1,13 +1,14 @@
 -- step: gold_currency_snapshot
--- version: 1
--- reads: silver_currency_norm
+-- version: 2
+-- reads: silver_currency_price
 -- writes: gold_currency_snapshot
 -- watermark: exchange
--- columns: realm, league, hour, currency, chaos_value, divine_value, open_24h, high_24h, low_24h, units, units_24h, value_traded_24h, change_1h, change_24h, change_7d, volatility_24h, spread, markets, confidence, low_sample, hours_24h, hours_7d, batch_id, retrieved_at
+-- columns: realm, league, hour, currency, chaos_value, divine_value, open_24h, high_24h, low_24h, units, units_24h, value_traded_24h, change_1h, change_24h, change_7d, volatility_24h, spread, markets, confidence, low_sample, rests_on_hours, hours_24h, hours_7d, batch_id, retrieved_at
 --
--- One row per league, currency and hour of a batch that silver_currency_norm has, priced or not.
--- chaos_value, divine_value: of that hour alone. Hours before it are not blended in: pooling older hours made values
--- worse when measured, and an hour that is thin says so in confidence, low_sample and hours_24h.
+-- One row per league, currency and hour of a batch that silver_currency_price has, priced or not.
+-- chaos_value, divine_value, confidence, rests_on_hours: the price of that hour, as silver_currency_price has it.
+-- Extremes, changes and volatility are those of the prices, not of the hours' own values, so that they fit the price
+-- beside them and the history: a thin hour's noise is no move. What the hour alone says is in silver_currency_norm.
 -- A window of 24 h (7 d) is the hour itself and the 23 (167) before it. hours_24h, hours_7d: how many of them priced it.
 -- open_24h: the first priced hour's value in the window; high_24h, low_24h: its extremes; all three in chaos.
 -- units_24h, value_traded_24h (chaos): sums over the window.
@@ -60,6 +61,7 @@ SELECT
     anyIf(hour_markets, own) AS markets,
     anyIf(hour_confidence, own) AS confidence,
     anyIf(is_low_sample, own) AS low_sample,
+    anyIf(hour_rests_on, own) AS rests_on_hours,
     countIf(priced_24h) AS hours_24h,
     countIf(value > 0 AND age_s < week_s) AS hours_7d,
     anyIf(hour_batch_id, own) AS batch_id,
@@ -69,14 +71,14 @@ FROM
     SELECT
         league, currency, chaos_value AS chaos, divine_value AS divine, ifNull(chaos_value, 0) AS value,
         units AS hour_units, ifNull(value_traded, 0) AS hour_traded, spread AS hour_spread, markets AS hour_markets,
-        confidence AS hour_confidence, low_sample AS is_low_sample,
+        confidence AS hour_confidence, low_sample AS is_low_sample, rests_on_hours AS hour_rests_on,
         batch_id AS hour_batch_id, retrieved_at AS hour_retrieved_at,
         toUInt32(hour) AS hour_at_s,
         arrayJoin(range(
             greatest(hour_at_s, batch_from_s), least(hour_at_s + reach_s, batch_last_s) + 1, toUInt32(hour_s)
         )) AS target_s,
         target_s - hour_at_s AS age_s
-    FROM silver_currency_norm FINAL
+    FROM silver_currency_price FINAL
     WHERE realm = {realm:String}
         AND hour >= {hour_from:DateTime('UTC')} - INTERVAL 180 HOUR
         AND hour < {hour_to:DateTime('UTC')}

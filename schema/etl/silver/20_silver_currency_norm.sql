@@ -1,10 +1,10 @@
 -- step: silver_currency_norm
--- version: 1
+-- version: 2
 -- reads: silver_exchange_ticks
 -- writes: silver_currency_norm
 -- watermark: exchange
 -- python: normalise
--- columns: realm, league, hour, currency, chaos_value, divine_value, units, value_traded, markets, spread, confidence, low_sample, batch_id, retrieved_at
+-- columns: realm, league, hour, currency, chaos_value, divine_value, units, value_traded, markets, spread, confidence, log_sd, low_sample, batch_id, retrieved_at
 --
 -- The ticks of an hour, league by league, as ledgerd.chaos_scale.normalise takes them; what it returns is written to
 -- the columns above. It is asked once per hour that has ticks. The order is part of the contract: equal rows in equal
