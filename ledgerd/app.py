@@ -1,6 +1,7 @@
 """The program: what it is made of, in the order it starts, stops and reloads."""
 
 import asyncio
+import fcntl
 import os
 import random
 from collections.abc import Awaitable, Callable
@@ -38,12 +39,18 @@ from ledgerd.store.queries import load_queries, schema_root
 from ledgerd.supervise import Heart, Service, Stop, Supervisor
 from ledgerd.web.app import create_app, create_control_app
 from ledgerd.web.deps import Deps
+from ledgerd.web.unreadable import ServerLog, count_unreadable
 
 NAME = "ledgerd"
 HTTP_CLOSE_S = 2.0
 """How long a stop waits for answers under way, before it lets go of their clients."""
 RELOAD_CLOSE_S = 2.0
 """How long a stop waits for a reload under way."""
+CLOSE_S = 25.0
+"""How long a stop may take beyond its deadline, as systemd is told: HTTP_CLOSE_S, RELOAD_CLOSE_S, a second for each
+group of services that must be cancelled, and the engine's last queries."""
+LOCK = "ledgerd.lock"
+"""The file in the data directory whose lock the one daemon of that directory holds."""
 STORE_EVERY_S = 5.0
 STORE_TIMEOUT_S = 10.0
 
@@ -99,6 +106,8 @@ class App:
         self.supervisor = Supervisor(clock, rng)
         self._load = load
         self._clock = clock
+        self._url = ""
+        self._lock_file: int | None = None
         self._runners: list[web.AppRunner] = []
         self._spool = Spool(
             config.spool_dir,
@@ -139,7 +148,8 @@ class App:
         on_listen(url)
         await self._open_spool()  # owns the data directory from here on; repairs what a kill left
         await self._engine.open()
-        await Migrator(self._engine, self._clock).apply()  # before anyone reads or writes a table
+        async with lifecycle.asking_for_time(self.notifier, SystemClock()):  # a table may have to be rewritten
+            await Migrator(self._engine, self._clock).apply()  # before anyone reads or writes a table
         self._expect()
         await self._load_ledger()  # old prices, with their age, beat none while the first hour is fetched
         self._start("store", self._watch_store)
@@ -152,7 +162,9 @@ class App:
         self._start("reload", signals.answer_reloads)  # behind the sources: a HUP may change what is there, not before
         self._start("watchdog", self._keep_watchdog)
         self.report.has_started = True
+        self._url = url
         self.notifier.ready(f"serving {url}")
+        self._start("systemd", self._keep_status)
         emit(Started(NAME, version=__version__, url=url))
 
     async def shut_down(self) -> None:
@@ -162,16 +174,20 @@ class App:
         """
         began_s = asyncio.get_running_loop().time()
         self.report.is_stopping = True
+        deadline_s = self.config.daemon.stop_deadline_s
         self.notifier.stopping()
+        self.notifier.extend_timeout(deadline_s + CLOSE_S)  # whatever TimeoutStopSec is: we end by ourselves
         await self.supervisor.stop("reload", RELOAD_CLOSE_S)  # first: it would start services behind our back
         order = [*self._harvest.stop_order(), ("etl", "retention"), ("ledger", "store"), ("watchdog",)]
-        late = await self.supervisor.stop_all(order, self.config.daemon.stop_deadline_s)
+        late = await self.supervisor.stop_all(order, deadline_s)
         for name in late:
             emit(Noted(name, note="did not stop in time; what it left is taken up at the next start"))
         await self._harvest.close()
         await asyncio.gather(*(runner.cleanup() for runner in self._runners))  # late: /status answers while we drain
         await self._engine.close()
         self._spool.close()
+        if self._lock_file is not None:
+            os.close(self._lock_file)  # last: until here nobody else may take the socket's path
         if self.report.has_started:
             emit(Stopped(NAME, seconds=asyncio.get_running_loop().time() - began_s))
 
@@ -223,6 +239,7 @@ class App:
             version=__version__,
             serves_prices=self.config.roles.api,
         )
+        count_unreadable(asyncio.get_running_loop())
         await self._open_socket(await self._runner(create_control_app(replace(deps, freshness=self._unrefusing))))
         host, port = self.config.http.address
         public = await self._runner(create_app(deps))
@@ -236,7 +253,7 @@ class App:
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
         """``app``, to be put behind a port or a socket, and let go at the stop."""
-        runner = web.AppRunner(app, shutdown_timeout=HTTP_CLOSE_S, handler_cancellation=True)
+        runner = web.AppRunner(app, logger=ServerLog(), shutdown_timeout=HTTP_CLOSE_S, handler_cancellation=True)
         self._runners.append(runner)
         await runner.setup()
         return runner
@@ -250,9 +267,8 @@ class App:
         path = self.config.socket_path
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if await _is_served(path):
-                raise StoreLocked(f"Another ledgerd serves {path.parent}.", "See it with: ledgerd status")
-            path.unlink(missing_ok=True)
+            self._lock_file = _locked(path.with_name(LOCK))
+            path.unlink(missing_ok=True)  # a killed process left it: whoever lives holds the lock
             before = os.umask(0o177)
             try:
                 await web.UnixSite(runner, path).start()
@@ -317,6 +333,16 @@ class App:
             heart.beat()
             await heart.sleep(stop, STORE_EVERY_S)
 
+    async def _keep_status(self, stop: Stop, heart: Heart) -> None:
+        """Service: show in ``systemctl status`` when the daemon becomes degraded, and when it is well again."""
+        well = f"serving {self._url}"
+
+        def in_words() -> str:
+            reasons = self.report.status().reasons
+            return f"degraded: {reasons[0]}" if reasons else well
+
+        await lifecycle.keep_status(stop, heart, notifier=self.notifier, text=in_words, told=well, clock=SystemClock())
+
     async def _keep_watchdog(self, stop: Stop, heart: Heart) -> None:
         """Service: pet systemd's watchdog while every service gets on."""
         interval_s = lifecycle.watchdog_interval_s()
@@ -346,11 +372,14 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
-async def _is_served(path: Path) -> bool:
-    """True if somebody answers on the unix socket at ``path``; a socket a killed process left does not."""
+def _locked(path: Path) -> int:
+    """The lock at ``path``, ours until the descriptor is closed or the process ends. StoreLocked: somebody has it."""
+    lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        return False
-    writer.close()
-    return True
+        fcntl.lockf(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock_file)
+        if isinstance(error, BlockingIOError):
+            raise StoreLocked(f"Another ledgerd serves {path.parent}.", "See it with: ledgerd status") from error
+        raise
+    return lock_file

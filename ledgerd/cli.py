@@ -1,6 +1,7 @@
 """The commands: what a person types, what they read back, and the exit code."""
 
 import os
+import shlex
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -73,11 +74,16 @@ def demo(port: int, data_dir: Path, speed: float, seed: int) -> None:
 
 @cli.command("check-config")
 @config_option
-def check_config(config_path: Path | None) -> None:
+@click.option("--template", is_flag=True, help="Print the documented default instead, to begin a file with.")
+def check_config(config_path: Path | None, *, template: bool) -> None:
     """Read the configuration, say everything that is wrong with it, and exit 78 if anything is."""
     from ledgerd.app import make_engine
     from ledgerd.config.load import load
+    from ledgerd.offline import template_text
 
+    if template:
+        click.echo(template_text(), nl=False)
+        return
     loaded = load(config_path, os.environ)
     make_engine(loaded.config)
     for note in loaded.notes:
@@ -120,7 +126,7 @@ def status(config_path: Path | None, as_json: bool) -> None:
     help="One of ClickHouse's, such as CSV, JSONEachRow, Parquet.",
 )
 def sql(config_path: Path | None, query: str, fmt: str) -> None:
-    """Run one read-only QUERY ("-" reads it from standard input)."""
+    """Run one read-only QUERY ("-" reads it from standard input), or several, each ended by ; and a line break."""
     from ledgerd import offline
 
     query = sys.stdin.buffer.read().decode() if query == "-" else query
@@ -138,7 +144,7 @@ def sql(config_path: Path | None, query: str, fmt: str) -> None:
     show_default=True,
     help="The hourly currency exchange, or the river of public stashes.",
 )
-@click.option("--league", help="Store, or show, this league only.")
+@click.option("--league", help="Dry run: show this league only; what is kept is as configured.")
 @click.option(
     "--once", is_flag=True, help="One page, then stop. Needed: following a source is what `ledgerd run` does."
 )
@@ -154,6 +160,11 @@ def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str 
         raise UsageError(
             "--cursor goes with --dry-run: a kept page continues the chain.",
             f"Try: ledgerd harvest --realm {which['realm']} --once --dry-run --cursor {cursor}",
+        )
+    if which["league"] and not dry_run:
+        raise UsageError(
+            "--league goes with --dry-run: a kept page moves the cursor, and its other leagues would be lost for good.",
+            f"Try: ledgerd harvest --realm {which['realm']} --once --dry-run --league {shlex.quote(which['league'])}",
         )
     config = _config(config_path, harvesting=True)
     _run(offline.harvest(config, dry_run=dry_run, cursor=cursor, **which))

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -25,10 +26,13 @@ HISTORY_HOURS = 24
 HEAD_START_S = 30 * 24 * 3600
 """The demo's clock starts this far in the past, so that even a fast market stays behind the real time for days."""
 REQUESTS_PER_S = 20.0
+MARKER = "demo"
+"""The file that marks a data directory as a demo's."""
 
 
 async def run_demo(*, port: int, data_dir: Path, speed: float, seed: int) -> None:
     """The whole daemon on the embedded engine against a stand-in of its own, both on one fast clock."""
+    _claim(data_dir)
     clock = ScaledClock(_reached_s(data_dir / "spool") or time.time() - HEAD_START_S, speed)
     options = _options(seed=seed, history_hours=HISTORY_HOURS + 2, port=0)
     async with _standing_in(options, clock) as upstream:
@@ -37,6 +41,21 @@ async def run_demo(*, port: int, data_dir: Path, speed: float, seed: int) -> Non
             await serve(lambda: loaded, clock=clock, on_listen=lambda url: click.echo(_welcome(url, upstream, speed)))
         except CannotStart as error:
             raise CannotStart(error.message, "Try another port: ledgerd demo --port 0") from error
+
+
+def _claim(data_dir: Path) -> None:
+    """Mark ``data_dir`` as a demo's. UsageError if it holds something unmarked: invented prices would get into it."""
+    marker = data_dir / MARKER
+    if marker.is_file():
+        return
+    if data_dir.is_dir() and any(data_dir.iterdir()):
+        fresh = shlex.quote(f"{data_dir}-demo")
+        raise UsageError(
+            f"{data_dir} holds something that is no demo's, and a demo's prices are invented.",
+            f"Give it a folder of its own: ledgerd demo --data-dir {fresh}",
+        )
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    marker.write_text("Invented prices: this data directory belongs to `ledgerd demo`.\n", encoding="utf-8")
 
 
 def _reached_s(spool_dir: Path) -> float:

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from types import FrameType, TracebackType
 from typing import Protocol, Self
@@ -23,6 +23,9 @@ WATCHDOG_INTERVAL_S = 15.0
 LAST_WORDS_S = 0.5
 """How long a second signal waits for the log to be written: the exit as a whole may take one second."""
 NOTIFY_TIMEOUT_S = 0.5
+STATUS_EVERY_S = 5.0
+PATIENCE_S = 120.0
+"""How much more time is asked of systemd at once, and again after half of it, for work that may take long."""
 STDERR = 2
 
 
@@ -144,6 +147,34 @@ async def keep_watchdog(
             notifier.watchdog()
         if await stop.cuts_short(clock.sleep(interval_s)):
             return
+
+
+async def keep_status(
+    stop: Stopper, heart: Beating, *, notifier: Notifier, text: Callable[[], str], told: str, clock: Clock
+) -> None:
+    """Service: show systemd what ``text`` says, every few seconds of ``clock`` if it is not ``told`` already."""
+    while not await stop.cuts_short(clock.sleep(STATUS_EVERY_S)):
+        heart.beat()
+        if (now := text()) != told:
+            notifier.status(now)
+            told = now
+
+
+@contextlib.asynccontextmanager
+async def asking_for_time(notifier: Notifier, clock: Clock) -> AsyncIterator[None]:
+    """Keep systemd from giving up on the start or the stop while the block runs, however long that is."""
+
+    async def ask() -> None:
+        while True:
+            notifier.extend_timeout(PATIENCE_S)
+            await clock.sleep(PATIENCE_S / 2)
+
+    asking = asyncio.create_task(ask(), name="asking for time")
+    try:
+        yield
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
 
 
 class Signals:

@@ -1,10 +1,12 @@
 """The commands that ask, look or work once: through the running daemon where one runs, else on the data themselves."""
 
 import random
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
+from pathlib import Path
 from urllib.parse import quote
 
 import click
@@ -14,7 +16,15 @@ from ledgerd import reach
 from ledgerd.app import load_reference
 from ledgerd.clock import SystemClock
 from ledgerd.config import Config, Realm, parse_from, user_agent
-from ledgerd.errors import NotKnown, StoreLocked, StoreUnavailable, UpstreamRefused, UpstreamUnavailable, UsageError
+from ledgerd.errors import (
+    NotKnown,
+    QueryRefused,
+    StoreLocked,
+    StoreUnavailable,
+    UpstreamRefused,
+    UpstreamUnavailable,
+    UsageError,
+)
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.harvest.exchange_page import Digest, NeverWas, UnreadablePage, landable, read_answer
 from ledgerd.harvest.harvest import Harvest
@@ -24,7 +34,7 @@ from ledgerd.ledger.snapshot import nearest
 from ledgerd.spool.spool import Spool
 from ledgerd.store.engine import Engine
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.migration import TABLE, load_migrations, plan, script, states
+from ledgerd.store.migration import TABLE, load_migrations, plan, script, split_statements, states
 from ledgerd.store.queries import schema_root
 from ledgerd.supervise import Supervisor
 from ledgerd.terminal import priced, steps, table, told, waiting, when
@@ -34,8 +44,19 @@ from ledgerd.upstream.throttle import Throttle
 
 GOOD = ("ok", "starting")
 WHAT_IS_PRICED = 'ledgerd sql "SELECT DISTINCT realm, league FROM gold_currency_snapshot"'
+READ_BY_PEOPLE = ("PrettyCompact", "Pretty", "Vertical", "Markdown")
+"""Formats in which each of several results stands below its comment."""
+LINES = ("TSV", "TSVWithNames", "TabSeparated", "TabSeparatedWithNames", "CSV", "CSVWithNames", "JSONEachRow")
+"""Formats in which several results may simply follow each other."""
 SHOWN = 5
 """How many markets a dry run prints."""
+
+
+def template_text() -> str:
+    """``config.toml`` as it is shipped: every key with its default and what it means."""
+    packaged = schema_root() / "config.toml"
+    beside = Path(str(schema_root())).parent / "config.toml"  # a checkout
+    return (packaged if packaged.is_file() else beside).read_text(encoding="utf-8")
 
 
 async def migrate(config: Config, *, status: bool, dry_run: bool, apply: bool) -> None:
@@ -66,7 +87,7 @@ async def _applied(config: Config) -> dict[int, str]:
         if not running and not reach.has_data(config):
             click.echo(f"There is no data in {config.daemon.data_dir} yet; ledgerd run makes it.", err=True)
             return {}
-    async with waiting(lambda: "reading the schema"), reach.ledger(config) as found:
+    async with waiting(lambda: "reading the schema"), reach.ledger(config, prices=False) as found:
         if (await found.sql(f"EXISTS TABLE {TABLE}", "TSV")).strip() != b"1":
             return {}
         rows = await found.sql(f"SELECT version, checksum FROM {TABLE}", "JSONEachRow")  # noqa: S608  a constant
@@ -84,15 +105,41 @@ async def status(config: Config, *, as_json: bool) -> int:
 
 
 async def sql(config: Config, query: str, fmt: str) -> None:
-    """Print what one read-only query returns."""
+    """Print what each of some read-only queries returns; they end with a semicolon at the end of a line."""
     if fmt not in FORMATS:
         near = nearest(fmt, FORMATS)
         meant = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(FORMATS)}."
         raise UsageError(f"There is no format named {fmt[:50]!r}.{meant}", "See: ledgerd sql --help")
-    async with waiting(lambda: "the engine is at it"), reach.ledger(config) as found:
-        result = await found.sql(query, fmt)
-    sys.stdout.buffer.write(result)
-    sys.stdout.buffer.flush()
+    queries = split_statements(query)
+    if len(queries) > 1 and fmt not in READ_BY_PEOPLE + LINES:
+        raise UsageError(
+            f"There are {len(queries)} statements, and {fmt} holds the result of one.",
+            f"Send one, or use one of: {', '.join(READ_BY_PEOPLE + LINES)}. See: ledgerd sql --help",
+        )
+    headed = list(_headed(query, queries)) if len(queries) > 1 else [("", query)]
+    async with waiting(lambda: "the engine is at it"), reach.ledger(config, prices=False) as found:
+        for number, (heading, one) in enumerate(headed, 1):
+            try:
+                result = await found.sql(one, fmt)
+            except QueryRefused as error:
+                which = f"Statement {number} of {len(headed)}: " if len(headed) > 1 else ""
+                raise QueryRefused(f"{which}{error.message}", error.hint) from error
+            if heading and fmt in READ_BY_PEOPLE:
+                sys.stdout.buffer.write(f"{heading}\n".encode())
+            sys.stdout.buffer.write(result)
+            if len(headed) > 1 and fmt in READ_BY_PEOPLE:
+                sys.stdout.buffer.write(b"\n")
+            sys.stdout.buffer.flush()
+
+
+def _headed(text: str, queries: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each of ``queries``, the statements of ``text`` in their order, with the comment lines right above it."""
+    past = 0
+    for query in queries:
+        found = re.compile(rf"^[ \t]*{re.escape(query)}", re.MULTILINE).search(text, past)
+        above = text[past : found.start()].rstrip("\n").rpartition("\n\n")[2] if found else ""
+        past = found.end() if found else past
+        yield "\n".join(line for line in above.splitlines() if line.startswith("--")), query
 
 
 async def etl_status(config: Config) -> None:

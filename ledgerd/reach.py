@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
 import orjson
@@ -14,14 +14,13 @@ from aiohttp import web
 
 from ledgerd import __version__
 from ledgerd.app import load_reference, make_engine
-from ledgerd.clock import SystemClock, rfc3339
+from ledgerd.clock import SystemClock
 from ledgerd.config import Config
 from ledgerd.errors import NotKnown, QueryRefused, Refused, StoreUnavailable, UsageError
 from ledgerd.ledger.ledger import Ledger
-from ledgerd.status import ConfigStatus, DaemonState, SpoolState, SpoolStatus, Status, StoreState, StoreStatus
 from ledgerd.store.engine import Engine
 from ledgerd.store.queries import load_queries
-from ledgerd.web.app import create_control_app
+from ledgerd.web.app import create_offline_app
 from ledgerd.web.deps import Deps
 
 TIMEOUT_S = 120.0
@@ -96,13 +95,16 @@ async def _answers(session: aiohttp.ClientSession, path: Path) -> bool:
 
 
 @asynccontextmanager
-async def ledger(config: Config) -> AsyncIterator[Reach]:
-    """The running daemon, or the same routes served by this process over the data directory."""
+async def ledger(config: Config, *, prices: bool = True) -> AsyncIterator[Reach]:
+    """The running daemon, or its data routes served by this process over the data directory.
+
+    ``prices``: load them; without, ``/v1`` has none, and the rest is there sooner.
+    """
     async with daemon(config) as running:
         if running:
             yield running
             return
-    async with stored(config) as engine, _served(config, engine) as session:
+    async with stored(config) as engine, _served(config, engine, prices=prices) as session:
         yield Reach(session, is_daemon=False)
 
 
@@ -125,24 +127,23 @@ def has_data(config: Config) -> bool:
 
 
 @asynccontextmanager
-async def _served(config: Config, engine: Engine) -> AsyncIterator[aiohttp.ClientSession]:
-    """The control routes over ``engine``, on a socket of our own for as long as the command runs."""
+async def _served(config: Config, engine: Engine, *, prices: bool) -> AsyncIterator[aiohttp.ClientSession]:
+    """The data routes over ``engine``, on a socket of our own for as long as the command runs."""
     book = Ledger(engine, load_reference(), load_queries())
     book.expect(realm.name for realm in config.realms)
-    for realm in config.realms:
+    for realm in config.realms if prices else ():
         with suppress(QueryRefused):  # a database that was never migrated has no gold; the query then says so itself
             await book.reload(realm.name)
-    clock = SystemClock()
     deps = Deps(
         ledger=book,
         engine=engine,
         queries=load_queries(),
-        status=lambda: _still(config, engine, rfc3339(clock.now())),
-        clock=clock,
+        status=_nobody_runs,
+        clock=SystemClock(),
         freshness=lambda: config.freshness.model_copy(update={"policy": "serve"}),
         version=__version__,
     )
-    runner = web.AppRunner(create_control_app(deps), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
+    runner = web.AppRunner(create_offline_app(deps), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
     await runner.setup()
     try:
         with TemporaryDirectory(prefix="ledgerd-") as folder:
@@ -162,11 +163,6 @@ def _session(path: Path) -> aiohttp.ClientSession:
     )
 
 
-def _still(config: Config, engine: Engine, now: str) -> Status:
-    """The status of a ledger nobody runs."""
-    try:
-        store = StoreStatus(engine.info.name, engine.info.version, StoreState.OK)
-    except StoreUnavailable as error:
-        store = StoreStatus("unknown", "", StoreState.UNAVAILABLE, str(error))
-    spool = SpoolStatus(0, 0, config.spool.bytes_max, None, SpoolState.OK)
-    return Status(DaemonState.STOPPING, __version__, 0.0, ConfigStatus(0, now, None), store, spool)
+def _nobody_runs() -> NoReturn:
+    """The status without a daemon: there is none, and no route of ours asks for it."""
+    raise StoreUnavailable("No daemon runs here.", "Start it with: ledgerd run")

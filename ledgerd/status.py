@@ -20,9 +20,9 @@ class SourceState(StrEnum):
     STARTING = "starting"
     """No answer yet since the process started."""
     CATCHING_UP = "catching_up"
-    """Reading history; ``lag_s`` shrinks."""
+    """An hour that is due is not stored yet: history, or an hour that is late; ``lag_s`` says how far behind."""
     LIVE = "live"
-    """At the edge; waiting for the next hour is live, too."""
+    """Everything due is stored; waiting for the next hour is live, too."""
     WAITING = "waiting"
     """Held back by ourselves: the spool is full or the engine is down."""
     DEGRADED = "degraded"
@@ -63,7 +63,6 @@ class EtlState(StrEnum):
     BEHIND = "behind"
     """Committed batches wait for this step."""
     FAILING = "failing"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,10 @@ class SourceStatus:
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One league's share of a source: rows stored since start, newest hour committed."""
+    """One league's share of a source: ``rows`` stored since the process started, the newest hour with any.
+
+    Not ``stored``: a league nobody asked for; ``rows`` were counted and left out.
+    """
 
     source: str
     realm: str

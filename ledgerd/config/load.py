@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ledgerd.config import ClickHouse, Config, Daemon, Realm, Secret, is_loopback
+from ledgerd.config import ClickHouse, Config, Daemon, Realm, Secret, is_loopback, parse_from
 from ledgerd.config.draft import Draft, Loc
 from ledgerd.config.env import apply_environment
 from ledgerd.errors import ConfigError
@@ -20,6 +21,7 @@ FILE_BYTES_MAX = 1 << 20
 SECRET_BYTES_MAX = 1 << 14
 SOCKET_BYTES_MAX = 107  # Linux: sun_path, less its closing zero
 SYSTEM_DATA_DIR = Path("/var/lib/ledgerd")
+CONTACT_EXAMPLE = "you@your.domain"
 SECRETS: dict[Loc, str] = {
     ("upstream", "client_secret"): "client_secret",
     ("clickhouse", "password"): "clickhouse_password",
@@ -211,7 +213,12 @@ def _nameless(config: Config) -> Iterator[tuple[Loc, object, str]]:
     upstream = config.upstream
     if all(is_loopback(url) for url in (upstream.api_url, upstream.exchange_url, upstream.auth_url)):
         return
-    if upstream.user_agent and "contact:" not in upstream.user_agent:
+    example = "must be your own: this is the example of the manual"
+    if CONTACT_EXAMPLE in upstream.user_agent:
+        yield ("upstream", "user_agent"), upstream.user_agent, example
+    elif CONTACT_EXAMPLE in config.daemon.contact and not upstream.user_agent:
+        yield ("daemon", "contact"), config.daemon.contact, example
+    elif upstream.user_agent and "contact:" not in upstream.user_agent:
         rule = 'must name a contact, like "OAuth ledgerd/1 (contact: you@your.domain)", or be empty'
         yield ("upstream", "user_agent"), upstream.user_agent, rule
     elif not (upstream.user_agent or config.daemon.contact):
@@ -245,6 +252,9 @@ def remarks(config: Config) -> Iterator[str]:
 
 
 def _realm_remarks(realm: Realm, has_credentials: bool) -> Iterator[str]:
+    now_s = time.time()
+    if realm.exchange and (parse_from(realm.exchange_from, now_s) or 0) > now_s:
+        yield f"realm.{realm.name}.exchange_from = {realm.exchange_from} is still to come: nothing is fetched before"
     if realm.river and not has_credentials:
         yield f"realm.{realm.name}.river waits for upstream.client_id and its secret; the exchange needs none"
     if not (realm.river or realm.exchange):

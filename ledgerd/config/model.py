@@ -25,6 +25,7 @@ from ledgerd.config.rules import (
     Name,
     Pages,
     Rate,
+    RequestSeconds,
     RiverFrom,
     Scope,
     Seconds,
@@ -111,9 +112,9 @@ class Upstream(Section):
     client_secret_file: File = Field(default="", description="File that holds the OAuth client secret.")
     oauth_scope: Scope = Field(default="service:psapi", description="OAuth scopes to ask for, a space between two.")
     oauth_grant_type: Literal["client_credentials"] = Field(default="client_credentials", description="OAuth grant.")
-    timeout_s: Seconds = Field(default=60.0, description="How long one request may take, body included.")
-    body_bytes_max: Bytes = Field(default=64 * MIB, description="Largest body taken, as received.")
-    decoded_bytes_max: Bytes = Field(default=256 * MIB, description="Largest body taken, decompressed.")
+    timeout_s: RequestSeconds = Field(default=60.0, description="How long one request may take, body included.")
+    body_bytes_max: Bytes = Field(default=32 * MIB, description="Largest body taken, as received.")
+    decoded_bytes_max: Bytes = Field(default=32 * MIB, description="Largest body taken, decompressed.")
     late_poll_s: Seconds = Field(default=60.0, description="How often to ask again for an hour that should be there.")
     user_agent: UserAgent = Field(default="", description="Instead of the whole User-Agent; must begin `OAuth `.")
     client_secret: Secret = Field(default=Secret(), description="Never in the file.")

@@ -14,6 +14,8 @@ from pydantic import AfterValidator, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 YEAR_S = 366 * 86400
+REQUEST_S_MAX = 240
+"""Below what counts as a stall: a request must end before the watchdog doubts the daemon."""
 
 
 class Secret:
@@ -151,6 +153,9 @@ def _is_from(text: str) -> bool:
 
 
 Seconds = Annotated[float, Rule("a number of seconds greater than 0, at most a year", lambda s: 0 < s <= YEAR_S)]
+RequestSeconds = Annotated[
+    float, Rule("a number of seconds greater than 0, at most 240", lambda s: 0 < s <= REQUEST_S_MAX)
+]
 Hours = Annotated[float, Rule("a number of hours from 0 to 8784", lambda h: 0 <= h * 3600 <= YEAR_S)]
 Days = Annotated[int, Rule("a whole number of days from 0 to 36500", lambda d: 0 <= d <= 36500)]  # noqa: PLR2004 -- the text of the rule names it
 Bytes = Annotated[int, Rule("a whole number of bytes greater than 0", lambda n: 0 < n < 1 << 63)]

@@ -1,6 +1,7 @@
 """What a source knows about itself, for ``/status`` and ``poe_ingest_status``: told as it happens, never guessed."""
 
 from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 
 from ledgerd.clock import HOUR_S, Clock, rfc3339
 from ledgerd.errors import LedgerdError, SpoolFull, StoreUnavailable
@@ -11,13 +12,29 @@ from ledgerd.status import LaneStatus, SourceState, SourceStatus
 RATE_WINDOW_S = 300.0
 LIVE_WITHIN_S = 2 * HOUR_S
 """An hour that ended longer ago than this is history."""
+LIVE_LAG_S = 75 * 60.0
+"""The newest hour ended longer ago than this: the next one has ended, too, and should have been stored by now."""
+LANES_MAX = 200
+"""How many leagues are told apart; upstream names them."""
 
 
 class Book:
     """The progress of one hourly source."""
 
-    def __init__(self, name: str, kind: str, realm: str, clock: Clock, newest_end_s: int | None) -> None:
-        """``newest_end_s``: end of the newest hour committed before this process started, unix seconds."""
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        realm: str,
+        clock: Clock,
+        *,
+        newest_end_s: int | None,
+        newest_hours: Mapping[str, int],
+    ) -> None:
+        """``newest_end_s``: end of the newest hour committed before this process started, unix seconds.
+
+        ``newest_hours``: the newest hour stored before, by league.
+        """
         self._name = name
         self._kind = kind
         self._realm = realm
@@ -31,6 +48,9 @@ class Book:
         self._errors = 0
         self._last_error: str | None = None
         self._rows: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+        self._newest_hours = dict(newest_hours)
+        self._unstored: set[str] = set()
 
     def asked(self) -> None:
         """A request goes out."""
@@ -52,6 +72,17 @@ class Book:
         self._ingested_s = self._clock.now()
         self._newest_end_s = int(what.batch.next_cursor)
         self._rows.update(what.by_league)
+        known = self._newest_hours.keys() | self._skipped.keys()
+        for league in sorted(what.skipped):
+            if league in known or len(known) < LANES_MAX:
+                self._skipped[league] += what.skipped[league]
+                known.add(league)
+        self._unstored = (self._unstored | what.skipped.keys() & known) - what.by_league.keys()
+        for league, hour in what.newest.items():
+            self._newest_hours[league] = max(hour, self._newest_hours.get(league, 0))
+        for league in self._newest_first(self._newest_hours)[LANES_MAX:]:
+            del self._newest_hours[league]
+            self._rows.pop(league, None)
 
     def status(self, cursor: str | None, stalled_after_s: float, refused: str | None) -> SourceStatus:
         """``cursor``: the next hour to ask; ``refused``: why the source was stopped, if it was."""
@@ -73,12 +104,24 @@ class Book:
         )
 
     def lanes(self) -> list[LaneStatus]:
-        """Every league stored since the process started."""
-        newest = None if self._newest_end_s is None else rfc3339(self._newest_end_s - HOUR_S)
-        return [
-            LaneStatus(self._name, self._realm, league, stored=True, rows=rows, newest_hour=newest)
-            for league, rows in sorted(self._rows.items())
-        ]
+        """Every league met: of what is stored, rows since the process started, of what is not, rows left out."""
+        leagues = self._newest_hours.keys() | self._skipped.keys()
+        return [self._lane(league) for league in sorted(self._newest_first(leagues)[:LANES_MAX])]
+
+    def _newest_first(self, leagues: Iterable[str]) -> list[str]:
+        return sorted(leagues, key=lambda league: (-self._newest_hours.get(league, 0), league))
+
+    def _lane(self, league: str) -> LaneStatus:
+        is_stored = league not in self._unstored
+        hour = self._newest_hours.get(league)
+        return LaneStatus(
+            self._name,
+            self._realm,
+            league,
+            stored=is_stored,
+            rows=(self._rows if is_stored else self._skipped)[league],
+            newest_hour=None if hour is None else rfc3339(hour),
+        )
 
     def _stalled_since_s(self, now_s: float, stalled_after_s: float) -> float | None:
         progress_s = self._started_s if self._ingested_s is None else self._ingested_s
@@ -93,5 +136,6 @@ class Book:
             return SourceState.DEGRADED
         if not self._answered and self._ingested_s is None:
             return SourceState.STARTING
-        at_edge = cursor is not None and int(cursor) + HOUR_S + LIVE_WITHIN_S >= now_s
-        return SourceState.LIVE if at_edge else SourceState.CATCHING_UP
+        reached_s = int(cursor) if self._newest_end_s is None and cursor else self._newest_end_s
+        is_live = reached_s is not None and now_s - reached_s <= LIVE_LAG_S
+        return SourceState.LIVE if is_live else SourceState.CATCHING_UP

@@ -64,13 +64,13 @@ class ExchangeLanding:
         rows: list[Row] = []
         bad: list[Row] = []
         expected: dict[int, int] = {}
-        skipped = 0
+        skipped: Counter[str] = Counter()
         for seq, page in enumerate(pages):
             ready, reason = self._readable(page)
             rows.append(self._landing_row(batch, seq, page, lanes, ready.body))
             bad += [self._quarantine_row(batch, seq, page, reason, market) for market in ready.unreadable]
             wanted = {league: n for league, n in ready.leagues.items() if in_lanes(league, lanes)}
-            skipped += ready.leagues.total() - sum(wanted.values())
+            skipped.update({league: n for league, n in ready.leagues.items() if league not in wanted})
             expected[seq] = sum(wanted.values()) + len(ready.unreadable)
         inserts = [Insert(str(recipe.get("transform", TRANSFORM)), LANDING_COLUMNS, rows)]
         if bad:
@@ -96,11 +96,14 @@ class ExchangeLanding:
         )
         pages: dict[int, Found] = {}
         leagues: Counter[str] = Counter()
-        for seq, league, stored, quarantined in rows:
+        newest: dict[str, int] = {}
+        for seq, league, stored, quarantined, newest_hour in rows:
             had = pages.get(seq, Found())
             pages[seq] = Found(had.stored + stored, had.quarantined + quarantined)
             leagues[league] += stored
-        return Counted(pages, +leagues)
+            if stored:
+                newest[league] = max(newest_hour, newest.get(league, 0))
+        return Counted(pages, +leagues, newest)
 
     def repair(
         self, batch: Batch, recipe: Mapping[str, JSON], pages: Sequence[Page], short: Mapping[int, Found]

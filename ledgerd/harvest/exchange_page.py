@@ -16,6 +16,8 @@ from ledgerd.clock import HOUR_S
 
 HOUR_MAX = 2**32 - HOUR_S
 """The last hour a DateTime column can hold."""
+MARKETS_MAX = 50_000
+"""Most markets in an hour; ten times the busiest one. Millions of tiny ones would cost the engine its memory."""
 HTTP_OK = 200
 HTTP_NOT_FOUND = 404
 PRIVATE_LEAGUE = r"\(PL\d+\)$"
@@ -60,9 +62,7 @@ def read_answer(asked: int | None, status: int, body: bytes) -> Digest | NotYet 
         raise UnreadablePage(f"HTTP status {status}")
     page = load(body)
     next_hour = _next_hour(page)
-    markets = page.get("markets")
-    if not isinstance(markets, list):
-        raise UnreadablePage("markets is not a list")
+    markets = _markets(page)
     if status == HTTP_NOT_FOUND or next_hour == asked:
         return _edge(asked, next_hour, markets)
     hour = next_hour - HOUR_S if asked is None else asked
@@ -143,6 +143,8 @@ def _markets(page: object) -> list[Any]:
     markets = page.get("markets") if isinstance(page, dict) else None
     if not isinstance(markets, list):
         raise UnreadablePage("markets is not a list")
+    if len(markets) > MARKETS_MAX:
+        raise UnreadablePage(f"{len(markets)} markets are more than {MARKETS_MAX}")
     return markets
 
 

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ledgerd.clock import Clock
+from ledgerd.clock import HOUR_S, Clock
 from ledgerd.config import Config, Realm, user_agent
 from ledgerd.config.rules import parse_from
+from ledgerd.errors import StoreUnavailable
+from ledgerd.events import Noted, emit
+from ledgerd.harvest.book import LANES_MAX
 from ledgerd.harvest.exchange_landing import ExchangeLanding
 from ledgerd.harvest.ingest_status import IngestStatus
 from ledgerd.harvest.market_harvester import KIND, ExchangeSettings, ExchangeSource
@@ -16,6 +19,7 @@ from ledgerd.spool.spool import Spool
 from ledgerd.spool.writer import Committed, SealRules, Writer, last_checkpoint, record_breaks, writer_name
 from ledgerd.status import WELL, LaneStatus, SourceState, SourceStatus
 from ledgerd.store.engine import Engine
+from ledgerd.store.queries import load_queries
 from ledgerd.supervise import Heart, Service, State, Supervisor
 from ledgerd.upstream.client import Client, Limits, RequestRecord
 from ledgerd.upstream.throttle import Throttle
@@ -23,6 +27,9 @@ from ledgerd.upstream.throttle import Throttle
 JOURNAL_RULES = SealRules(pages_max=1_000, bytes_max=32 << 20, after_s=10.0)
 INGEST_STATUS = "ingest-status"
 JOURNALS = ("requests", "quarantine")
+NO_RIVER = "this version does not read the river yet; the exchange runs without it"
+SEEN_S = 7 * 24 * HOUR_S
+"""How far back the newest hour of each league is looked up at start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,13 @@ class Harvest:
         self._clock = clock
         self._rng = rng
         self._on_commit = on_commit
-        self._throttle = Throttle(config.throttle.requests_per_s, config.throttle.backfill_requests_per_s)
+        self._throttle = Throttle(
+            config.throttle.requests_per_s,
+            config.throttle.backfill_requests_per_s,
+            clock=clock,
+            rng=rng,
+            state_path=config.daemon.data_dir / "throttle.json",
+        )
         self._journals: dict[str, Journal] = {}
         self._client = Client(
             user_agent=user_agent(config),
@@ -133,8 +146,12 @@ class Harvest:
     def sources(self) -> list[SourceStatus]:
         """For ``/status``: every configured realm's sources, those that are switched off too."""
         running = [self._told(strand) for strand in self._strands.values()]
-        rivers = [_river_off(realm.name) for realm in self._config.realms if realm.river]
-        return running + rivers
+        quiet = [
+            _off(KIND, realm.name, f"realm.{realm.name}.exchange is false: nothing of it is fetched")
+            for realm in self._config.realms
+            if not realm.exchange and f"{KIND}-{realm.name}" not in self._strands
+        ]
+        return running + quiet + [_off("river", realm.name, NO_RIVER) for realm in self._config.realms if realm.river]
 
     def lanes(self) -> list[LaneStatus]:
         """For ``/status``: what each lane has stored since the process started."""
@@ -183,6 +200,7 @@ class Harvest:
             exchange_url=config.upstream.exchange_url,
             start_hour=parse_from(realm.exchange_from, self._clock.now()),
             newest_end_s=int(checkpoint[1]) if checkpoint else None,
+            newest_hours=await self._newest_hours(realm.name, int(checkpoint[1])) if checkpoint else {},
             settings=_settings(realm, config),
             client=self._client,
             stream=stream,
@@ -193,8 +211,18 @@ class Harvest:
         )
         return Strand(source, writer)
 
+    async def _newest_hours(self, realm: str, end_s: int) -> dict[str, int]:
+        """The newest hour stored of each league that had one in the week before ``end_s``, for ``/status``."""
+        params = {"realm": realm, "since": max(0, end_s - SEEN_S), "limit": LANES_MAX}
+        try:
+            return dict(await self._engine.rows(load_queries()["exchange_newest_hours"], params))
+        except StoreUnavailable as error:
+            emit(Noted(f"{KIND}-{realm}", note=f"how far each league came is not known: {error.message}"))
+            return {}
+
     def _open_journals(self) -> list[Writer]:
         """Our own records and what carries them; returns the writers."""
+        self._throttle.restore()
         writers = []
         for landing in (requests_landing(), quarantine_landing()):
             stream = self._spool.journal(landing.source)
@@ -237,11 +265,11 @@ def _request_record(record: RequestRecord) -> dict[str, Any]:
     return fields | {"requested_at": requested_at}
 
 
-def _river_off(realm: str) -> SourceStatus:
-    """A river that was asked for: this version does not read rivers, and says so instead of looking well."""
+def _off(kind: str, realm: str, why: str) -> SourceStatus:
+    """A source that does not run, and says so instead of looking well or not at all."""
     return SourceStatus(
-        name=f"river-{realm}",
-        kind="river",
+        name=f"{kind}-{realm}",
+        kind=kind,
         realm=realm,
         state=SourceState.OFF,
         cursor=None,
@@ -250,5 +278,5 @@ def _river_off(realm: str) -> SourceStatus:
         avg_req_per_sec=0.0,
         stalled_since=None,
         errors=0,
-        last_error="this version does not read the river yet; the exchange runs without it",
+        last_error=why,
     )

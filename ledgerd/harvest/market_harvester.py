@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from ledgerd.clock import HOUR_S, Clock, rfc3339
@@ -33,6 +33,8 @@ EDGE_DELAY_S = 90.0
 """How long after an hour's end it is first asked for; GGG publishes it a minute or two later."""
 EDGE_JITTER_S = 30.0
 REFUSALS_MAX = 3
+REFUSAL_WAITS_S = (60.0, 300.0)
+"""The least wait after the first and the second refusal: a CDN that trips for seconds must not stop a source."""
 RETRY_AFTER_MAX_S = HOUR_S
 UNREADABLE_PATIENCE_S = 6 * HOUR_S
 """How long one hour may stay unreadable before the chain goes on without it."""
@@ -78,6 +80,7 @@ class ExchangeSource:
         exchange_url: str,
         start_hour: int | None,
         newest_end_s: int | None,
+        newest_hours: Mapping[str, int] | None = None,
         settings: ExchangeSettings,
         client: Client,
         stream: Stream,
@@ -88,7 +91,8 @@ class ExchangeSource:
     ) -> None:
         """``start_hour``: where a stream without a cursor begins, None for the oldest hour upstream keeps.
 
-        ``newest_end_s``: end of the newest hour committed so far, unix seconds.
+        ``newest_end_s``: end of the newest hour committed so far, unix seconds; ``newest_hours``: the newest of each
+        league.
         ``settings`` may be replaced while running; ``on_freeze`` is told of every page on disk.
         """
         self.name = f"{KIND}-{realm}"
@@ -102,13 +106,14 @@ class ExchangeSource:
         self._clock = clock
         self._jitter = rng
         self._on_freeze = on_freeze
-        self._book = Book(self.name, KIND, realm, clock, newest_end_s)
+        self._book = Book(self.name, KIND, realm, clock, newest_end_s=newest_end_s, newest_hours=newest_hours or {})
         self._refusals = 0
         self._is_early = False
         self._held: tuple[int | None, Answer] | None = None
         self._passed_over: _PassedOver | None = None
         self._not_before_s = 0.0
         self._unreadable_since_s: float | None = None
+        self._unreadable_ahead: int | None = None
 
     @property
     def next_hour(self) -> int | None:
@@ -127,7 +132,7 @@ class ExchangeSource:
             if self._held is None:
                 asked = self._asking
                 fetching = asyncio.ensure_future(self._fetch(asked))
-                if await stop.cuts_short(fetching):
+                if await heart.rest(stop, fetching):  # for the throttle or upstream, which has a time limit of its own
                     return
                 self._held = asked, fetching.result()
             await self._take_held()
@@ -162,7 +167,8 @@ class ExchangeSource:
         except LedgerdError as error:
             self._book.failed(error)
             raise
-        self._book.well()
+        if self._passed_over is None:
+            self._book.well()
 
     def committed(self, what: Committed) -> None:
         """A batch of this source is visible to ETL."""
@@ -174,7 +180,7 @@ class ExchangeSource:
         return self._book.status(cursor, self.settings.stalled_after_s, refused)
 
     def lanes(self) -> list[LaneStatus]:
-        """For ``/status``: every league this source has stored since it started."""
+        """For ``/status``: every league this source has met."""
         return self._book.lanes()
 
     async def _fetch(self, asked: int | None) -> Answer:
@@ -199,12 +205,14 @@ class ExchangeSource:
             meaning = await asyncio.to_thread(self._read, asked, answer)
         except (UnreadableBody, UnreadablePage) as error:
             self._is_early, self._passed_over = passed_over is not None, None
-            if passed_over is None:
-                await self._take_unreadable(asked, answer, str(error))
+            await self._take_unreadable(asked, answer, str(error), is_ahead=passed_over is not None)
             return
-        self._refusals, self._unreadable_since_s = 0, None
+        self._unreadable_since_s = None
         if isinstance(meaning, NotYet):
             self._wait_or_look_ahead(asked, meaning.next_hour, answer, has_looked=passed_over is not None)
+        if self._passed_over is None:  # the hour ahead may still be refused, and that counts
+            self._refusals = 0
+        if isinstance(meaning, NotYet):
             return
         if passed_over is not None:  # the hour after it is there, so it will never be
             await self._freeze(passed_over.answer, self.next_hour or 0, passed_over.next_hour, KIND_NEVER)
@@ -230,13 +238,19 @@ class ExchangeSource:
         self._is_early = not looks_ahead
         self._passed_over = _PassedOver(next_hour, answer) if looks_ahead else None
 
-    async def _take_unreadable(self, asked: int | None, answer: Answer, reason: str) -> None:
-        """An answer that is no digest: a refusal, an outage, or a body worth keeping for a person."""
+    async def _take_unreadable(self, asked: int | None, answer: Answer, reason: str, *, is_ahead: bool) -> None:
+        """An answer that is no digest: a refusal, an outage, or a body worth keeping for a person.
+
+        ``is_ahead``: it is about an hour that is not next in the chain, which therefore does not go on without it.
+        """
         if answer.status // 100 == 4:  # noqa: PLR2004  the class of refusals
             self._refused(answer, reason)
         if answer.status != HTTP_OK:
             raise UpstreamUnavailable(f"{self.name}: upstream answered {answer.status}", "See: ledgerd status")
-        await self._quarantine(asked, answer, reason)
+        if is_ahead:
+            await self._quarantine_ahead(asked, answer, reason)
+            raise UpstreamUnavailable(f"{self.name}: hour {asked} is unreadable: {reason}", "See: ledgerd status")
+        await self._quarantine(asked, answer, reason, is_new=self._unreadable_since_s is None)
         now_s = self._clock.now()
         since_s = self._unreadable_since_s = self._unreadable_since_s or now_s
         if asked is None or now_s - since_s < UNREADABLE_PATIENCE_S:
@@ -245,7 +259,7 @@ class ExchangeSource:
         self._unreadable_since_s = None
 
     def _refused(self, answer: Answer, reason: str) -> None:
-        """A 4xx that is not the edge: three in a row stop this source."""
+        """A 4xx that is not the edge: three in a row, minutes apart, stop this source."""
         self._refusals += 1
         if self._refusals >= REFUSALS_MAX:
             self._refusals = 0
@@ -253,11 +267,12 @@ class ExchangeSource:
                 f"{self.name}: refused {REFUSALS_MAX} times in a row, last with {answer.status} ({reason}).",
                 "Check upstream.exchange_url and daemon.contact, then: systemctl reload ledgerd",
             )
-        self._not_before_s = self._clock.now() + min(answer.retry_after_s or 0.0, RETRY_AFTER_MAX_S)
+        wait_s = max(min(answer.retry_after_s or 0.0, RETRY_AFTER_MAX_S), REFUSAL_WAITS_S[self._refusals - 1])
+        self._not_before_s = self._clock.now() + wait_s
 
-    async def _quarantine(self, asked: int | None, answer: Answer, reason: str) -> None:
+    async def _quarantine(self, asked: int | None, answer: Answer, reason: str, *, is_new: bool) -> None:
         """Keep the body, once for each time an hour turns unreadable."""
-        if self._unreadable_since_s is None:
+        if is_new:
             cursor = "" if asked is None else str(asked)
             emit(Quarantined(self.name, f"the answer for {cursor or 'the oldest hour'}", reason))
             await self._journal.append(
@@ -270,6 +285,11 @@ class ExchangeSource:
                     retrieved_at_ms=int(answer.received_at_s * 1000),
                 )
             )
+
+    async def _quarantine_ahead(self, asked: int | None, answer: Answer, reason: str) -> None:
+        """As ``_quarantine``, for the hour behind the one that is waited for."""
+        await self._quarantine(asked, answer, reason, is_new=self._unreadable_ahead != asked)
+        self._unreadable_ahead = asked
 
     async def _freeze(self, answer: Answer, hour: int, next_hour: int, kind: str) -> None:
         at_ms = int(answer.received_at_s * 1000)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from ledgerd.clock import Clock
-from ledgerd.errors import Transient
+from ledgerd.errors import Refused, Transient
 from ledgerd.events import Noted, emit
 from ledgerd.spool.record import JSON, Page
 from ledgerd.spool.spool import Batch, Stream
@@ -33,12 +33,17 @@ class Journal:
 
     async def append(self, record: Mapping[str, Any]) -> None:
         """Keep one record; it survives a killed process, though not a power cut in the same second."""
-        page = Page("", "", int(self._clock.now() * 1000), 0, "identity", orjson.dumps(record), kind="record")
         try:
+            page = Page("", "", int(self._clock.now() * 1000), 0, "identity", orjson.dumps(record), kind="record")
             await self._stream.freeze(page, durable=False)
             await self._on_append()
-        except Transient as error:
-            emit(Noted(self._stream.name, note=f"a record was not kept: {error.message}"))
+        except (Transient, Refused) as error:
+            self._not_kept(error.message)
+        except orjson.JSONEncodeError as error:
+            self._not_kept(str(error))
+
+    def _not_kept(self, reason: str) -> None:
+        emit(Noted(self._stream.name, note=f"a record was not kept: {reason}"))
 
 
 def quarantine_record(

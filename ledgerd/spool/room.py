@@ -1,6 +1,7 @@
 """The spool's share of the disk: how much may wait, and which files nobody waits for give way first."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -29,12 +30,12 @@ class Room:
     def __init__(self, bytes_max: int, retain_s: float, clock: Clock, waiting_bytes: Callable[[], int]) -> None:
         """``waiting_bytes``: the size of all that is not spare; ``retain_s``: how long spare files are kept."""
         self.bytes_max = bytes_max
-        self.is_refusing = False
-        """The last page found no room, and nothing was let go since."""
         self.retain_s = retain_s
         self._clock = clock
         self._waiting_bytes = waiting_bytes
         self._reserved_bytes = 0
+        self._refused: dict[str, float] = {}
+        """What each stream was last refused, in bytes; infinite where the disk itself did it."""
         self._spares: list[Spare] = []
 
     @property
@@ -42,18 +43,28 @@ class Room:
         """Size of all spare files."""
         return sum(spare.bytes for spare in self._spares)
 
+    @property
+    def is_refusing(self) -> bool:
+        """A page found no room and would find none now; a stream that froze one since is not waiting any more."""
+        room_bytes = self.bytes_max - self._waiting_bytes() - self._reserved_bytes
+        return any(need_bytes > room_bytes for need_bytes in self._refused.values())
+
     def add(self, spare: Spare) -> None:
         """Take over a file nobody waits for."""
         self._spares.append(spare)
         self._spares.sort(key=lambda each: each.since_s)
-        self.is_refusing = False
 
     @asynccontextmanager
-    async def hold(self, need_bytes: int) -> AsyncIterator[None]:
-        """Reserve ``need_bytes`` while a page is written, at the cost of spare files; SpoolFull when too much waits."""
+    async def hold(self, stream: str, need_bytes: int) -> AsyncIterator[None]:
+        """Reserve ``need_bytes`` while ``stream`` writes, at the cost of spare files; SpoolFull when too much waits."""
         waiting_bytes = self._waiting_bytes() + self._reserved_bytes
         if waiting_bytes + need_bytes > self.bytes_max:
-            self.is_refusing = True
+            self._refused[stream] = need_bytes
+            if need_bytes > self.bytes_max:
+                raise SpoolFull(
+                    f"A page of {need_bytes} bytes will never fit into a spool of {self.bytes_max}.",
+                    "Raise spool.bytes_max above upstream.body_bytes_max, then: systemctl reload ledgerd",
+                )
             raise SpoolFull(
                 f"The spool holds {waiting_bytes} of {self.bytes_max} bytes: no room for {need_bytes} more.",
                 "See what waits: ledgerd status",
@@ -62,9 +73,9 @@ class Room:
         try:
             await self.prune()
             yield
-            self.is_refusing = False
+            self._refused.pop(stream, None)
         except SpoolFull:
-            self.is_refusing = True
+            self._refused[stream] = math.inf
             raise
         finally:
             self._reserved_bytes -= need_bytes

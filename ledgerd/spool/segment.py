@@ -6,6 +6,7 @@ fsync.
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -169,8 +170,39 @@ def retire_segment(path: Path, now_s: float) -> Path:
             os.utime(path, (now_s, now_s))
             path.rename(folder / path.name)
         sync_folder(folder)
+        alone_file(path).unlink(missing_ok=True)
         sync_folder(path.parent)
     return folder / path.name
+
+
+def alone_file(path: Path) -> Path:
+    """Where it is written which pages of the sealed file at ``path`` are inserted one by one."""
+    return path.with_suffix(".alone")
+
+
+def write_alone(path: Path, numbers: Sequence[int]) -> None:
+    """Decide, for good, that these pages of the sealed file at ``path`` go in one by one. SpoolFull or Transient."""
+    target = alone_file(path)
+    fresh = target.with_suffix(".alone-new")
+    with _Failing(target):
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            _write(handle, " ".join(map(str, numbers)).encode(), 0)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        fresh.rename(target)
+        sync_folder(target.parent)
+
+
+def read_alone(path: Path) -> list[int] | None:
+    """What ``write_alone`` decided; None while it has not."""
+    try:
+        return [int(number) for number in alone_file(path).read_text().split()]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise unreadable(alone_file(path), OSError(str(error))) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -141,6 +141,14 @@ class Stream:
         """
         return await asyncio.to_thread(segment.read_pages, batch.path)
 
+    async def alone(self, batch: Batch) -> list[int] | None:
+        """The pages of ``batch`` that go in one by one; None while it is to be inserted whole."""
+        return await asyncio.to_thread(segment.read_alone, batch.path)
+
+    async def set_alone(self, batch: Batch, numbers: Sequence[int]) -> None:
+        """From now on, after a restart too, insert these pages of ``batch`` one by one and no others of it."""
+        await asyncio.shield(asyncio.to_thread(segment.write_alone, batch.path, numbers))
+
     async def retire(self, batch: Batch) -> None:
         """Let go of ``batch``: its rows are committed. A second call does nothing. Transient when the disk refuses."""
         await asyncio.shield(self._retire(batch))
@@ -151,7 +159,7 @@ class Stream:
             if placed is None:
                 return False
             target = self._open or self._next_segment()
-            async with self._room.hold(page_bytes_most(placed)):
+            async with self._room.hold(self.name, page_bytes_most(placed)):
                 length, digest = await self._pressing(
                     lambda: segment.append_page(target, placed, durable=durable),
                 )

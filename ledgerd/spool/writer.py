@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 from ledgerd.clock import Clock, wait_for
-from ledgerd.errors import StoreUnavailable
-from ledgerd.events import BatchCommitted, GapFound, JournalCommitted, Quarantined, emit
+from ledgerd.errors import QueryRefused, StoreUnavailable
+from ledgerd.events import BatchCommitted, GapFound, JournalCommitted, Noted, Quarantined, emit
 from ledgerd.failpoint import failpoint
+from ledgerd.spool.patience import Patience
 from ledgerd.spool.record import JSON, Page
 from ledgerd.spool.spool import Batch, Stream
 from ledgerd.store.engine import Engine, Row
+from ledgerd.store.faults import is_repeatable
 from ledgerd.store.queries import load_queries
 from ledgerd.supervise import Heart, Stop
 
@@ -50,12 +53,12 @@ class Insert:
 class Landed:
     """What a batch becomes: its inserts, and how many rows each page must have given once they are in.
 
-    ``skipped``: rows left out before any insert, because nobody asked for their leagues.
+    ``skipped``: rows left out before any insert, by league, because nobody asked for it.
     """
 
     inserts: list[Insert]
     expected: Mapping[int, int] = field(default_factory=dict)
-    skipped: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What a batch became, by page number, and the rows in bronze by league."""
+    """What a batch became, by page number, and the rows in bronze by league.
+
+    ``newest``: of each of these leagues, the newest hour in the batch, unix seconds, where its rows have hours.
+    """
 
     pages: Mapping[int, Found]
     leagues: Mapping[str, int]
+    newest: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +97,14 @@ class Repaired:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A batch that ETL may read now; ``next_cursor`` is where its source stands."""
+    """A batch that ETL may read now; ``next_cursor`` is where its source stands, ``skipped`` what nobody asked for."""
 
     source: str
     batch: Batch
     rows: int
     by_league: Mapping[str, int]
+    newest: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 class Landing(Protocol):
@@ -159,6 +168,7 @@ class Writer:
         self._clock = clock
         self._on_commit = on_commit
         self._woken = asyncio.Event()
+        self._patience = Patience()
 
     async def frozen(self) -> None:
         """A page was frozen. A full batch is closed here, not when the engine is back: it must not grow meanwhile."""
@@ -225,28 +235,90 @@ class Writer:
         recipe = batch.recipe or self._landing.recipe()
         landed = await asyncio.to_thread(self._landing.land, batch, recipe, pages)
         failpoint("insert_sent")
-        await self._insert(batch, landed.inserts)
+        unfit = await self._insert_or_split(batch, landed.inserts, len(pages))
         failpoint("insert_acked")
         if self._landing.is_journal:
-            emit(JournalCommitted(self._landing.source, batch.batch_id, batch.pages, len(pages), batch.next_cursor))
+            emit(
+                JournalCommitted(
+                    self._landing.source, batch.batch_id, batch.pages, len(pages) - len(unfit), batch.next_cursor
+                )
+            )
             return
-        counted = await self._verified(batch, recipe, pages, landed)
+        counted = await self._verified(batch, recipe, pages, landed, unfit)
         await self._commit(batch, recipe, landed, counted)
 
     async def _verified(
-        self, batch: Batch, recipe: Mapping[str, JSON], pages: Sequence[Page], landed: Landed
+        self,
+        batch: Batch,
+        recipe: Mapping[str, JSON],
+        pages: Sequence[Page],
+        landed: Landed,
+        unfit: Mapping[int, str] = MappingProxyType({}),
     ) -> Counted:
-        """Count each page's rows against the page; repair what came short, quarantine what stays short."""
+        """Count each page's rows against the page; repair what came short, quarantine what stays short or is unfit."""
         counted = await self._landing.count(self._engine, batch)
         expected = dict(landed.expected)
-        if short := _short(expected, counted):
+        if short := {seq: each for seq, each in _short(expected, counted).items() if seq not in unfit}:
             repaired = await asyncio.to_thread(self._landing.repair, batch, recipe, pages, short)
             await self._insert(batch, repaired.inserts)
             counted = await self._landing.count(self._engine, batch)
             expected |= repaired.expected
-        if short := _short(expected, counted):
-            await self._quarantine_pages(batch, pages, short, expected)
+        kept = {seq: counted.pages.get(seq, Found()) for seq in unfit if not expected.get(seq)}
+        if short := kept | _short(expected, counted):
+            found = {seq: f"{each.total} of {expected.get(seq, 0)}" for seq, each in short.items()}
+            await self._quarantine_pages(batch, pages, found, unfit)
         return counted
+
+    async def _insert_or_split(self, batch: Batch, inserts: Sequence[Insert], pages: int) -> dict[int, str]:
+        """Insert a batch whole or, when that fails again and again in the same way, page by page.
+
+        Returns the reasons of the pages the engine did not take even alone. Which pages go alone is written down before
+        the first one does: after that the batch is never sent whole again, so no page can get in under two tokens.
+        """
+        alone = await self._stream.alone(batch)
+        if alone is None:
+            try:
+                await self._insert(batch, inserts)
+            except (StoreUnavailable, QueryRefused) as error:
+                await self._lose_patience(batch, inserts, error)
+                counted = await self._landing.count(self._engine, batch)
+                alone = [seq for seq in range(pages) if counted.pages.get(seq, Found()).total == 0]
+                await self._stream.set_alone(batch, alone)
+            else:
+                return {}
+        return await self._insert_alone(batch, inserts, alone)
+
+    async def _lose_patience(
+        self, batch: Batch, inserts: Sequence[Insert], error: StoreUnavailable | QueryRefused
+    ) -> None:
+        """Return once ``batch`` has failed often enough; raise until then, and for what is no fault of its rows."""
+        if isinstance(error, QueryRefused) and error.code == 0:  # ours: is it the rows, or is a table not there?
+            for insert in inserts:
+                await self._engine.rows(f"SELECT {', '.join(insert.columns)} FROM {insert.table} LIMIT 0")  # noqa: S608  names of our own
+        if not self._patience.is_over(batch.batch_id, error, self._clock.now()):
+            if isinstance(error, QueryRefused) and is_repeatable(error):
+                raise StoreUnavailable(error.message, error.hint or "See: ledgerd status") from error
+            raise error
+        note = f"{batch.batch_id} failed {self._patience.failures} times; its pages go in one by one: {error.message}"
+        emit(Noted(self._landing.source, note=note))
+
+    async def _insert_alone(self, batch: Batch, inserts: Sequence[Insert], alone: Sequence[int]) -> dict[int, str]:
+        """Insert these pages one by one; the reasons of those the engine did not take."""
+        unfit: dict[int, str] = {}
+        for seq in alone:
+            try:
+                for insert in inserts:
+                    at = insert.columns.index("page_seq")
+                    rows = [row for row in insert.rows if row[at] == seq]
+                    token = f"{batch.token}{insert.suffix}-page-{seq}"
+                    await self._engine.insert(insert.table, insert.columns, rows, token=token)
+            except (StoreUnavailable, QueryRefused) as error:
+                if not is_repeatable(error):
+                    raise
+                unfit[seq] = error.message
+                if self._landing.is_journal:
+                    emit(Noted(self._landing.source, note=f"a record was not stored: {error.message}"))
+        return unfit
 
     async def _insert(self, batch: Batch, inserts: Sequence[Insert]) -> None:
         for insert in inserts:
@@ -258,7 +330,7 @@ class Writer:
         rows = sum(found.stored + found.quarantined for found in counted.pages.values())
         row = (
             self._landing.source, self._landing.realm, batch.seq, batch.batch_id, batch.cursor, batch.next_cursor,
-            batch.pages, rows, landed.skipped + sum(found.skipped for found in counted.pages.values()),
+            batch.pages, rows, sum(landed.skipped.values()) + sum(found.skipped for found in counted.pages.values()),
             sum(found.quarantined for found in counted.pages.values()),
             leagues if isinstance(leagues, list) else [], str(recipe.get("transform", "")), batch.token,
             batch.oldest_at_ms / 1000, self._clock.now(),
@@ -267,20 +339,21 @@ class Writer:
         failpoint("committed")
         up_to = self._landing.place(batch.next_cursor)
         emit(BatchCommitted(self._landing.source, batch.batch_id, batch.pages, rows, up_to))
-        self._on_commit(Committed(self._landing.source, batch, rows, counted.leagues))
+        self._on_commit(Committed(self._landing.source, batch, rows, counted.leagues, counted.newest, landed.skipped))
 
     async def _quarantine_pages(
-        self, batch: Batch, pages: Sequence[Page], short: Mapping[int, Found], expected: Mapping[int, int]
+        self, batch: Batch, pages: Sequence[Page], short: Mapping[int, str], unfit: Mapping[int, str]
     ) -> None:
         """Keep whole the pages of which the engine stored another number of rows than they hold."""
         rows: list[Row] = []
         for seq, found in sorted(short.items()):
             page = pages[seq]
+            reason = f"{MISMATCH}: {unfit[seq]}" if seq in unfit else MISMATCH
             rows.append((
-                self._landing.source, self._landing.realm, page.asked, MISMATCH, page.body, len(page.body),
+                self._landing.source, self._landing.realm, page.asked, reason, page.body, len(page.body),
                 batch.batch_id, seq, page.retrieved_at_ms / 1000,
             ))  # fmt: skip
-            emit(Quarantined(self._landing.source, page.asked, f"{MISMATCH}: {found.total} of {expected[seq]}"))
+            emit(Quarantined(self._landing.source, page.asked, reason if seq in unfit else f"{reason}: {found}"))
         await self._engine.insert("bronze_quarantine", QUARANTINE_COLUMNS, rows, token=f"{batch.token}-mismatch")
 
 

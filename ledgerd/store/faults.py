@@ -21,9 +21,14 @@ TRANSIENT_CODES = {
 }
 """Numbers of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp that pass with time."""
 
+REPEATABLE_CODES = frozenset({TIMEOUT, MEMORY})
+"""Of those that pass with time, the ones that also come of what was sent: then they come each time."""
+SCHEMA_CODES = frozenset({8, 10, 16, 20, 46, 47, 60, 62, 81, 115, 164, 192, 193, 194, 218, 497, 516})
+"""Tables, columns, functions or rights that are not there: no row is to blame for them."""
+
 HINTS = {
     159: "Ask for less at once, or allow more time; see `ledgerd status`.",
-    241: "Raise the engine's memory limit or ask for less; see `ledgerd config`.",
+    241: "Raise clickhouse.memory_bytes_max or ask for less; then: `ledgerd check-config`.",
     243: "Free disk space; see `ledgerd status`.",
     252: "Merges are behind; see `ledgerd status`.",
     164: "Only reads are allowed here; see `ledgerd sql --help`.",
@@ -46,6 +51,13 @@ def fault(text: str, code: int | None = None) -> StoreUnavailable | QueryRefused
     error = (StoreUnavailable if is_passing else QueryRefused)(message, HINTS.get(number, ""))
     error.code = number
     return error
+
+
+def is_repeatable(error: StoreUnavailable | QueryRefused) -> bool:
+    """True if what was sent may be to blame, so that sending it again gives the same."""
+    if isinstance(error, QueryRefused):
+        return error.code not in SCHEMA_CODES
+    return error.code in REPEATABLE_CODES
 
 
 def shortened(text: str) -> str:

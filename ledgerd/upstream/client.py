@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypedDict
 
 import aiohttp
+from multidict import CIMultiDict
 
 from ledgerd.clock import Clock
 from ledgerd.errors import UpstreamUnavailable
@@ -108,7 +109,7 @@ class Client:
             try:
                 answer = await self._answer(url, requested_at_s, slot)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as cause:
-                error = f"{type(cause).__name__}: {cause}".rstrip(": ")[:500]
+                error = _printable(f"{type(cause).__name__}: {cause}".rstrip(": "))[:500]
         record = RequestRecord(
             source=source,
             realm=realm,
@@ -133,11 +134,12 @@ class Client:
         limits = self.limits
         timeout = aiohttp.ClientTimeout(total=limits.timeout_s)
         async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
-            slot.answered(response.status, response.headers)
+            headers = CIMultiDict((name, _printable(value)) for name, value in response.headers.items())
+            slot.answered(response.status, headers)
             failpoint("request_sent")
             body = await _read(response, limits.body_bytes_max)
-            encoding = response.headers.get("Content-Encoding", "")
-            return Answer(response.status, response.headers, encoding, body, requested_at_s, self._clock.now())
+            encoding = headers.get("Content-Encoding", "")
+            return Answer(response.status, headers, encoding, body, requested_at_s, self._clock.now())
 
 
 async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
@@ -173,6 +175,11 @@ def _outcome(answer: Answer | None) -> _Outcome:
         "retry_after_s": answer.retry_after_s,
         "policy": answer.headers.get("X-Rate-Limit-Policy", "")[:200],
     }
+
+
+def _printable(text: str) -> str:
+    """``text`` in ASCII: bytes above it reach us as lone surrogates, which no JSON can hold."""
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _word(status: int) -> str:

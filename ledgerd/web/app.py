@@ -1,4 +1,4 @@
-"""The two HTTP applications: the public one, and the one behind the unix socket."""
+"""The HTTP applications: the public one, the one behind the unix socket, and what of it works without a daemon."""
 
 from aiohttp import web
 
@@ -24,9 +24,15 @@ def create_app(deps: Deps) -> web.Application:
 
 def create_control_app(deps: Deps) -> web.Application:
     """The application of the unix socket: operations, ``/v1`` and ``/sql``, for whoever may open it (mode 0600)."""
+    app = create_offline_app(deps)
+    app.add_routes(operations.routes())
+    return app
+
+
+def create_offline_app(deps: Deps) -> web.Application:
+    """``/v1`` and ``/sql``: what can be answered from the data alone, whether a daemon runs or not."""
     app = web.Application(middlewares=[problems], client_max_size=control.SQL_BYTES_MAX)
     carry(app, deps)
-    app.add_routes(operations.routes())
     app.add_routes(history.routes())
     app.add_routes(currency.routes())
     app.add_routes(control.routes())

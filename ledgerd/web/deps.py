@@ -15,7 +15,7 @@ from ledgerd.store.engine import Engine
 from ledgerd.web.answers import Busy
 
 QUERIES_MAX = 1
-"""Queries of one application that run at once: the embedded engine has two readers, and the ledger needs one."""
+"""Queries of one application that run at once: two applications take two of the engine's readers, the ledger one."""
 TURN_WAIT_S = 5.0
 
 

@@ -36,10 +36,13 @@ class LedgerdCollector(Collector):
 
 
 def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
-    """All metrics in the format ``accept`` asks for, and its content type."""
+    """All metrics in the format ``accept`` asks for, and its content type; as plain text if that makes no sense."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except TypeError:  # it compares versions, and one that is no number cannot be compared
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type
 
 

@@ -65,6 +65,6 @@ def _unix_s(text: str) -> int | None:
         return int(text) if len(text) <= len(str(UNIX_S_MAX)) else None
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        return int(parsed.astimezone(UTC).timestamp()) if parsed.tzinfo else None
+    except (ValueError, OverflowError):  # at either end of the calendar another zone's time may lie beyond it
         return None
-    return int(parsed.astimezone(UTC).timestamp()) if parsed.tzinfo else None

@@ -126,7 +126,7 @@ class Bench:
         self.spool = Spool(folder / "spool", bytes_max=1 << 30, retain_s=0, clock=clock)
         self.spool.open()
         self.stream, records = self.spool.stream(SOURCE), self.spool.journal("quarantine")
-        landing = ExchangeLanding(SOURCE, REALM, lambda _: ("*",), 256 << 20)
+        landing = ExchangeLanding(SOURCE, REALM, lambda _: ("*",), 32 << 20)
         rules = SealRules(pages_max=8, bytes_max=32 << 20, after_s=1)
         self.writer = Writer(self.stream, landing, engine, rules=rules, clock=clock)
         self.keeper = Writer(records, quarantine_landing(), engine, rules=rules, clock=clock)
@@ -135,7 +135,7 @@ class Bench:
             exchange_url="http://127.0.0.1/api/currency-exchange",
             start_hour=FIRST,
             newest_end_s=None,
-            settings=ExchangeSettings(("*",), late_poll_s=0, decoded_bytes_max=256 << 20, stalled_after_s=1e9),
+            settings=ExchangeSettings(("*",), late_poll_s=0, decoded_bytes_max=32 << 20, stalled_after_s=1e9),
             client=self.script,
             stream=self.stream,
             journal=Journal(records, clock, self.keeper.frozen),

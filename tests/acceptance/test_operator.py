@@ -1,6 +1,7 @@
 """What an operator does to the daemon with signals, a port, a socket and a configuration, and what it does then."""
 
 import asyncio
+import fcntl
 import json
 import os
 import random
@@ -33,11 +34,15 @@ class Systemd:
         self._socket.bind(str(self.path))
         self._socket.setblocking(False)
 
+    async def next(self):
+        """The lines of the next message."""
+        return (await asyncio.get_running_loop().sock_recv(self._socket, 4096)).decode().split("\n")
+
     async def hears(self, line, within_s=30.0):
         """All lines of the next message that says ``line``."""
         async with asyncio.timeout(within_s):
             while True:
-                lines = (await asyncio.get_running_loop().sock_recv(self._socket, 4096)).decode().split("\n")
+                lines = await self.next()
                 if line in lines:
                     return lines
 
@@ -95,6 +100,7 @@ async def test_a_life_under_systemd_start_reload_stop_and_start_again_without_lo
     async with upstream(6) as exchange, daemon(exchange.url) as ledgerd:
         await ledgerd.start()
         starting = await states_until(ledgerd, ended=lambda seen: seen[-1:] in (["ok"], ["degraded"]))
+        await systemd.hears("EXTEND_TIMEOUT_USEC=120000000")  # for the migrations
         ready = await systemd.hears("READY=1")
 
         assert [state for state in starting if state != "nobody"] == ["starting", "ok"]
@@ -190,6 +196,59 @@ async def test_a_reload_that_cannot_be_built_is_refused_and_the_daemon_lives():
         (ledgerd.data_dir / "spool" / "exchange-xbox").unlink()
         await reloaded(ledgerd, 2)
         await ledgerd.caught_up("exchange-xbox", EDGE)
+        assert await ledgerd.stop() == 0
+
+
+async def test_systemd_is_shown_that_the_daemon_is_degraded_and_that_it_is_well_again(systemd):
+    async with upstream(2) as exchange, daemon(exchange.url) as ledgerd:
+        await ledgerd.start()
+        ready = await systemd.hears("READY=1")
+        await ledgerd.wait("the daemon to be well", lambda: is_well(ledgerd))
+        (well,) = [line for line in ready if line.startswith("STATUS=")]
+        good = ledgerd.config.read_text()
+        ledgerd.config.write_text(good + "\n[broken")
+        ledgerd.signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while not (line := (await systemd.next())[0]).startswith("STATUS=degraded: the last reload was refused"):
+                assert line != well
+        ledgerd.config.write_text(good)
+        ledgerd.signal(signal.SIGHUP)
+        await systemd.hears(well)
+        ledgerd.signal(signal.SIGTERM)
+        extended = await systemd.hears("EXTEND_TIMEOUT_USEC=65000000")
+
+        assert extended
+        assert await ledgerd.ended() == 0
+
+
+async def test_of_starters_that_race_one_serves_and_the_others_leave_its_socket_alone():
+    async with upstream(1) as exchange, daemon(exchange.url) as one, daemon(exchange.url) as two:
+        two.configure(daemon__data_dir=str(one.data_dir))
+        for _ in range(3):
+            await asyncio.gather(one.start(), two.start())
+            ends = {asyncio.create_task(each.ended()): each for each in (one, two)}
+            (loser,), (winner,) = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED, timeout=30)
+            await ends[winner].wait("the one that is left to be well", lambda: is_well(one))
+
+            assert loser.result() == 73, ends[loser].said()
+            ends[winner].signal(signal.SIGTERM)
+            assert await winner == 0
+
+
+async def test_a_stale_socket_is_taken_over_and_one_whose_lock_is_held_is_not_touched():
+    async with upstream(1) as exchange, daemon(exchange.url) as ledgerd:
+        ledgerd.data_dir.mkdir()
+        path = ledgerd.data_dir / "ledgerd.sock"
+        with socket.socket(socket.AF_UNIX) as left, (ledgerd.data_dir / "ledgerd.lock").open("w") as lock:
+            left.bind(str(path))
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+            await ledgerd.start()
+
+            assert await ledgerd.ended() == 73
+            assert path.is_socket()
+        await ledgerd.start()
+        await ledgerd.wait("the daemon to be well", lambda: is_well(ledgerd))
+
         assert await ledgerd.stop() == 0
 
 

@@ -4,14 +4,19 @@ import io
 import os
 import socket
 import sys
+import tomllib
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from ledgerd import cli, terminal
+from ledgerd import cli, demo, offline, terminal
 from ledgerd.errors import CannotStart, NotKnown, SchemaNewer, SpoolUnreadable, StoreLocked, StoreUnavailable
+from ledgerd.store.migration import split_statements
 from tests.unit.config_files import write
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def commands(group=cli.cli, path=()):
@@ -62,6 +67,7 @@ def test_help_fits_a_hundred_columns_and_explains_every_option(path):
         (["harvest", "--source", "lake"], "exchange"),
         (["harvest", "--realm", "pc"], "add --once. To follow the source: ledgerd run"),
         (["harvest", "--realm", "pc", "--once", "--cursor", "5"], "--dry-run --cursor 5"),
+        (["harvest", "--realm", "pc", "--once", "--league", "Hardcore Mirage"], "--dry-run --league 'Hardcore Mirage'"),
         (["migrate", "--apply", "--dry-run"], "Try: ledgerd migrate --apply"),
     ],
 )
@@ -79,6 +85,7 @@ def test_what_is_typed_wrong_is_64_and_says_what_is_right(typed, words, said):
         (["price", "divine"], 64, "There is no data in"),
         (["sql", "SELECT 1"], 64, "Start with: ledgerd run"),
         (["sql", "SELECT 1", "--format", "CVS"], 64, "Did you mean CSV?"),
+        (["sql", "SELECT 1;\nSELECT 2", "--format", "Parquet"], 64, "There are 2 statements, and Parquet holds"),
         (["etl", "status"], 64, "There is no data in"),
         (["etl", "run"], 64, "There is no data in"),
         (["harvest", "--realm", "sony", "--once", "--dry-run"], 64, "there is pc, poe2. Add a [[realm]]"),
@@ -134,6 +141,54 @@ def test_check_config_says_what_is_good_and_what_is_worth_a_look(typed, tmp_path
     assert code == 0
     assert "note: throttle.requests_per_s" in out
     assert out.splitlines()[-1] == f"{config}: good"
+
+
+def test_the_template_is_the_documented_default_and_good_once_it_has_a_contact(typed, tmp_path):
+    code, out, _ = typed("check-config", "--template")
+    config = tmp_path / "config.toml"
+    config.write_text(out.replace('contact = ""', 'contact = "me@example.org"'))
+
+    assert (code, out) == (0, (ROOT / "config.toml").read_text())
+    assert typed("check-config", "--config", str(config))[0] == 0
+
+
+def test_a_demo_keeps_out_of_a_folder_that_is_no_demos(typed, tmp_path):
+    live = tmp_path / "live ledger"
+    (live / "spool").mkdir(parents=True)
+    code, out, err = typed("demo", "--port", "0", "--data-dir", str(live))
+
+    assert (code, out) == (64, "")
+    assert err.strip().endswith(f"ledgerd demo --data-dir '{live}-demo'")
+    assert [path.name for path in live.rglob("*")] == ["spool"]
+
+
+def test_a_demo_marks_a_new_or_empty_folder_and_knows_it_again(tmp_path):
+    for folder in (tmp_path, tmp_path / "a" / "b"):
+        demo._claim(folder)
+        (folder / "spool").mkdir()
+        demo._claim(folder)
+
+        assert (folder / demo.MARKER).is_file()
+
+
+def test_the_sdist_holds_what_an_installation_by_the_book_reads():
+    wanted = {"config.toml", "requirements.lock", "LICENSE", "README.md", "systemd", "schema"}
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        build = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]
+
+    assert wanted <= set(build["sdist"]["include"])
+    assert build["wheel"]["force-include"]["config.toml"] == "ledgerd/_schema/config.toml"
+
+
+def test_each_of_several_statements_has_the_comment_right_above_it_and_no_other():
+    text = "-- The file.\n\n-- One; good: 1.\nSELECT 1;\n-- SELECT 2\n-- Good: 2.\nSELECT 2;\n\nSELECT ';' -- three\n"
+    headed = list(offline._headed(text, split_statements(text)))
+
+    assert headed == [
+        ("-- One; good: 1.", "SELECT 1"),
+        ("-- SELECT 2\n-- Good: 2.", "SELECT 2"),
+        ("", "SELECT ';' -- three"),
+    ]
 
 
 @pytest.mark.parametrize(

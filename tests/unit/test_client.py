@@ -90,6 +90,22 @@ async def test_who_we_are_goes_with_every_request(client):
     assert seen["allow_redirects"] is False
 
 
+async def test_header_bytes_that_are_no_ascii_are_escaped(client):
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 200 OK\r\nX-Rate-Limit-Policy: p\xff\r\nContent-Encoding: z\xfe\r\nContent-Length: 2\r\n\r\n"
+        writer.write(head + b"{}")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        answer = await client.get(f"http://127.0.0.1:{port}/", source="exchange-pc", realm="pc", cursor="3600")
+    [record] = client.records
+
+    assert (answer.encoding, record.policy) == (r"z\udcfe", r"p\udcff")
+
+
 async def test_the_throttle_spaces_requests_evenly():
     throttle = Throttle(50, 1000)
     loop = asyncio.get_running_loop()

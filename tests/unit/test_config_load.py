@@ -279,6 +279,9 @@ def test_anything_else_is_no_loopback(url):
 # Notes
 
 
+DECODED = "upstream.decoded_bytes_max = 40_000_000\n"
+
+
 @pytest.mark.parametrize(
     ("text", "note"),
     [
@@ -287,7 +290,8 @@ def test_anything_else_is_no_loopback(url):
         ('upstream.client_id = "x"\n', "belong together"),
         ('clickhouse.user = "x"\n', 'ignored: engine is "embedded"'),
         ('http.listen = "0.0.0.0:80"\n', "other machines can read the ledger"),
-        ("spool.bytes_max = 50_000_000\n", "would never fit"),
+        ("spool.bytes_max = 33_600_000\nupstream.body_bytes_max = 33_600_001\n" + DECODED, "would never fit"),
+        ("[[realm]]\nname = 'pc'\nexchange_from = '2100-01-01T00:00:00Z'\n", "is still to come"),
         (f'daemon.data_dir = "/{"x" * 100}"\n', "too long for a unix socket"),
         ("realm = []\n", "nothing will be fetched"),
         ("[[realm]]\nname = 'pc'\nriver = true\n", "realm.pc.river waits for upstream.client_id"),

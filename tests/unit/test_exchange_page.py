@@ -7,7 +7,15 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ledgerd.harvest.exchange_page import Digest, NeverWas, NotYet, UnreadablePage, landable, read_answer
+from ledgerd.harvest.exchange_page import (
+    MARKETS_MAX,
+    Digest,
+    NeverWas,
+    NotYet,
+    UnreadablePage,
+    landable,
+    read_answer,
+)
 
 HOUR = 1_787_119_200
 RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "exchange"
@@ -96,6 +104,13 @@ def test_one_poisoned_market_does_not_take_the_page_with_it(poison):
     assert ready.leagues == {"Standard": 1}
     assert len(ready.unreadable) == 1
     assert json.loads(ready.unreadable[0])["league"] == "Standard"
+
+
+@pytest.mark.parametrize("read", [lambda body: read_answer(HOUR, 200, body), landable])
+def test_an_hour_of_too_many_markets_is_unreadable(read):
+    read(page(markets=[0] * MARKETS_MAX))
+    with pytest.raises(UnreadablePage, match="50001 markets are more than 50000"):
+        read(page(markets=[0] * (MARKETS_MAX + 1)))
 
 
 @pytest.mark.skipif(not RECORDED.is_dir(), reason="../shared is not present: no recorded hours to read")

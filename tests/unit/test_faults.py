@@ -1,9 +1,12 @@
 """What the engine says, as errors: transient or not, short, with the number kept."""
 
+import re
+
 import pytest
 
+from ledgerd.cli import cli
 from ledgerd.errors import QueryRefused, StoreUnavailable
-from ledgerd.store.faults import MESSAGE_CHARS_MAX, fault
+from ledgerd.store.faults import HINTS, MESSAGE_CHARS_MAX, fault
 
 
 @pytest.mark.parametrize("code", [159, 241, 243, 252, 394, 242, 999])
@@ -51,6 +54,13 @@ def test_a_failure_without_a_number_may_pass():
 )
 def test_stacks_versions_and_parser_wishes_are_left_out(text, expected):
     assert fault(text).message == expected
+
+
+def test_every_command_a_hint_names_exists():
+    named = {command for hint in HINTS.values() for command in re.findall(r"`ledgerd ([a-z-]+)", hint)}
+
+    assert named
+    assert named <= set(cli.commands)
 
 
 def test_a_long_message_is_cut():

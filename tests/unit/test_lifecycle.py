@@ -15,7 +15,16 @@ import pytest
 
 from ledgerd.clock import SystemClock
 from ledgerd.errors import ConfigError, ReloadRefused, SpoolUnreadable
-from ledgerd.lifecycle import Notifier, Signals, keep_watchdog, watchdog_interval_s
+from ledgerd.lifecycle import (
+    PATIENCE_S,
+    STATUS_EVERY_S,
+    Notifier,
+    Signals,
+    asking_for_time,
+    keep_status,
+    keep_watchdog,
+    watchdog_interval_s,
+)
 from ledgerd.supervise import Heart, Stop
 from tests.clocks import ManualClock, settle
 
@@ -175,6 +184,31 @@ class TestKeepWatchdog:
 
         assert [record.fields["seconds"] for record in caplog.records] == [61.0, 62.0]
         assert systemd.told_so_far() == ["WATCHDOG=1"]
+
+
+class TestKeepStatus:
+    async def test_systemd_is_told_each_change_once_and_nothing_else(self, systemd):
+        clock, stop, said = ManualClock(), Stop(), ["serving x"]
+        told = Notifier(systemd.env)
+        service = keep_status(stop, Heart(clock), notifier=told, text=lambda: said[-1], told="serving x", clock=clock)
+        task = asyncio.create_task(service)
+        for text in ("serving x", "degraded: the spool is full", "degraded: the spool is full", "serving x"):
+            said.append(text)
+            await clock.advance(STATUS_EVERY_S)
+        stop.set("test")
+        await task
+
+        assert systemd.told_so_far() == ["STATUS=degraded: the spool is full", "STATUS=serving x"]
+
+
+class TestAskingForTime:
+    async def test_more_is_asked_for_before_what_was_given_runs_out_and_no_more_afterwards(self, systemd):
+        clock = ManualClock()
+        async with asking_for_time(Notifier(systemd.env), clock):
+            await clock.advance(PATIENCE_S)
+        await clock.advance(PATIENCE_S)
+
+        assert systemd.told_so_far() == [f"EXTEND_TIMEOUT_USEC={int(PATIENCE_S * 1_000_000)}"] * 3
 
 
 class Reloads:

@@ -248,14 +248,67 @@ async def test_an_hour_passed_over_for_the_next_one_never_was_once_the_next_one_
     ]
 
 
-@pytest.mark.parametrize("later", [edge(FIRST + HOUR_S), (500, b"", ""), (200, b"<html>", "")])
-async def test_an_hour_passed_over_for_one_that_is_not_there_either_is_waited_for(bench, later):
-    it = bench(edge(FIRST + HOUR_S), later, digest(FIRST + HOUR_S))
+async def test_an_hour_passed_over_for_one_that_is_not_there_either_is_waited_for(bench):
+    it = bench(edge(FIRST + HOUR_S), edge(FIRST + HOUR_S), digest(FIRST + HOUR_S))
     assert not await it.source.step()
     assert it.stream.open_pages == it.kept.open_pages == 0
 
     await it.source.step()
     assert await it.pages() == [(FIRST, FIRST + HOUR_S, KIND_HOUR)]
+
+
+@pytest.mark.parametrize(("later", "kept"), [((500, b"", ""), 0), ((200, b"<html>", ""), 1)])
+async def test_a_look_ahead_that_fails_is_an_error_like_any_other(bench, later, kept):
+    it = bench(*(edge(FIRST + HOUR_S), later) * 2, digest(FIRST + HOUR_S))
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable):
+            await it.source.step()
+    told = it.source.status(None)
+    await it.source.step()
+
+    assert (told.state, told.errors, it.kept.open_pages) == (SourceState.DEGRADED, 2, kept)
+    assert await it.pages() == [(FIRST, FIRST + HOUR_S, KIND_HOUR)]
+
+
+async def test_refused_look_aheads_stop_the_source_though_the_hour_itself_is_answered(bench):
+    it = bench(*(edge(FIRST + HOUR_S), (403, b"no", "", {"Retry-After": "900"})) * 3)
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable):
+            await it.source.step()
+    assert it.source._wait_s() == 900
+    with pytest.raises(UpstreamRefused, match="refused 3 times"):
+        await it.source.step()
+
+
+async def test_strikes_are_minutes_apart(bench):
+    it = bench(*[(403, b"no", "")] * 2)
+    waits_s = []
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable):
+            await it.source.step()
+        waits_s.append(it.source._wait_s())
+
+    assert waits_s == [60, 300]
+
+
+async def test_waiting_for_the_throttle_or_a_slow_answer_is_no_stall(bench):
+    it = bench()
+    asked = asyncio.Event()
+
+    async def never(*_, **__):
+        asked.set()
+        await asyncio.Event().wait()
+
+    it.upstream.get = never
+    stop, heart = Stop(), Heart(it.clock, it.clock.now)
+    running = asyncio.create_task(it.source.run(stop, heart))
+    await asked.wait()
+    await it.clock.advance(3_600)
+    age_s = heart.age_s()
+    stop.set("enough")
+    await running
+
+    assert age_s == 0
 
 
 async def test_a_full_spool_keeps_the_answer_in_hand_and_asks_nothing_again(bench):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ledgerd.config import Config, Roles
+from ledgerd.config import Config, Realm, Roles
 from ledgerd.errors import StoreUnavailable
 from ledgerd.harvest.harvest import Harvest, Strand
 from ledgerd.report import BACKLOG_AGE_S, FAR_BEHIND_BATCHES, Report
@@ -200,6 +200,16 @@ class Strands:
     def tell(self):
         (only,) = self.harvest.sources()
         return only.state.value, only.last_error
+
+
+def test_an_exchange_that_is_switched_off_is_shown_as_off():
+    harvest = Strands().harvest
+    harvest._config = Config(realms=(Realm(name="pc"), Realm(name="poe2", exchange=False)))
+
+    assert [(each.name, each.state.value) for each in harvest.sources()] == [
+        ("exchange-pc", "live"),
+        ("exchange-poe2", "off"),
+    ]
 
 
 def test_a_source_whose_pages_nobody_stores_is_waiting():

@@ -97,6 +97,25 @@ class TestFull:
         assert await stream.freeze(page(3))
         assert spool.figures().state == "ok"
 
+    async def test_it_is_full_until_the_page_that_was_refused_would_fit(self, opened):
+        spool = opened(bytes_max=10 * PAGE_BYTES)
+        stream, small = await filled(spool, 1, 4), await filled(spool, 1, 1, "requests")
+        big = page(5, b"y" * 8 * PAGE_BYTES)
+        with pytest.raises(SpoolFull):
+            await stream.freeze(big)
+        await small.retire(await small.seal({}))
+        still = spool.figures().state
+        await stream.retire(await stream.seal({}))
+
+        assert (still, spool.figures().state) == ("full", "ok")
+        assert await stream.freeze(big)
+
+    async def test_a_page_that_can_never_fit_says_what_to_raise(self, opened):
+        stream = opened(bytes_max=4 * PAGE_BYTES).stream(STREAM)
+
+        with pytest.raises(SpoolFull, match=r"never fit .* Raise spool\.bytes_max"):
+            await stream.freeze(page(1, b"y" * 5 * PAGE_BYTES))
+
     async def test_a_full_spool_can_still_be_sealed(self, opened):
         stream = await filled(opened(bytes_max=3 * PAGE_BYTES + 500), 1, 2)
         with pytest.raises(SpoolFull):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from ledgerd.config import Config
+
 UNIT = Path(__file__).parents[2] / "systemd" / "ledgerd.service"
 EXPOSURE_MOST = 1.5
-STOP_DEADLINE_S = 45
 
 pytestmark = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed (apt-get install systemd)"
@@ -81,7 +82,7 @@ def test_a_reload_checks_before_it_signals(service):
 
 
 def test_systemd_waits_longer_than_the_daemon_drains(service):
-    assert int(service["TimeoutStopSec"][0]) > STOP_DEADLINE_S
+    assert int(service["TimeoutStopSec"][0]) > Config().daemon.stop_deadline_s
 
 
 def test_a_stalled_daemon_is_asked_where_it_stands_and_then_killed(service):

@@ -75,6 +75,8 @@ async def test_a_span_is_read_in_both_notations_and_begins_with_a_whole_step(cli
         "from=2025-10-09T00:00:00",
         "from=99999999999",
         "from=-5",
+        "from=0001-01-01T00:00:00%2B14:00",
+        "to=9999-12-31T23:59:59-14:00",
         "from=1760000000&to=1750000000",
         "from=1700000000",
         "from=1000000000&to=1760000000&step=day",

@@ -2,12 +2,15 @@
 
 import io
 import logging
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledgerd.status import DaemonState, SourceState, StoreState, StoreStatus
+from ledgerd.web import page
 from ledgerd.web.app import create_app, create_control_app
 from tests.prices import MARKET, STATUS, World, source
 from tests.webclient import browsing, problem_of
@@ -122,6 +125,14 @@ async def test_open_metrics_are_served_to_those_who_ask_for_them(client):
     assert (await response.text()).endswith("# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["zz", "1.zz", "1.0.0rc1", "", "=", "99", "9" * 999, "é"])
+async def test_a_version_of_open_metrics_that_makes_no_sense_still_gets_the_metrics(client, version):
+    response = await client.get("/metrics", headers={"Accept": f"application/openmetrics-text; version={version}"})
+
+    assert response.status == 200
+    assert "ledgerd_state" in await response.text()
+
+
 async def test_an_address_nobody_serves_is_a_404_problem(client):
     body = await problem_of(await client.get("/v2/prices"), 404, "not-found")
 
@@ -164,6 +175,17 @@ async def test_the_front_page_needs_nothing_from_elsewhere_and_its_policy_forbid
     assert "default-src 'self'" in pages["/"].headers["Content-Security-Policy"]
     assert "This product isn't affiliated with or endorsed by Grinding Gear Games in any way." in text
     assert not [trap for trap in ("http://", "https://", "innerHTML", "style=", "onclick=", "eval(") if trap in text]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_a_fragment_that_is_not_well_encoded_does_not_stop_the_page():
+    text = (page.FOLDER / "page.js").read_text()
+    decoded = text[text.index("function decoded") :].partition("\n}\n")[0] + "\n}\n"
+    code = decoded + "console.log(['pc', 'a%20b', '%', '%E0%A4%A'].map(decoded).join('|'))"
+    ran = subprocess.run(["node", "-e", code], capture_output=True, text=True, check=True)
+
+    assert ran.stdout == "pc|a b|%|%E0%A4%A\n"
+    assert text.count("decodeURIComponent") == 1
 
 
 async def test_the_public_application_only_reads_and_runs_no_sql(world):

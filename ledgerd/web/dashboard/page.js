@@ -12,8 +12,16 @@ const MOODS = {
 
 const at = (id) => document.getElementById(id);
 let realms = [];
-let wanted = location.hash.slice(1).split("/").map(decodeURIComponent);
+let wanted = location.hash.slice(1).split("/").map(decoded);
 let shown = null;
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a % that encodes nothing
+  }
+}
 
 function node(name, text, ...classes) {
   const made = document.createElement(name);
