@@ -81,6 +81,7 @@ class Harvest:
 
     async def open(self) -> None:
         """With the spool open: start every service; pages an earlier run left are carried first."""
+        self._throttle.restore()
         journal_writers = self._open_journals()
         await self._client.__aenter__()
         await record_breaks(self._engine, self._spool.breaks, self._clock)
@@ -93,6 +94,7 @@ class Harvest:
     async def once(self, realm: Realm) -> bool:
         """Without services: fetch one page of a realm's exchange and carry it to its commit. False at the edge."""
         heart = Heart(self._clock)
+        self._throttle.restore()
         journal_writers = self._open_journals()
         async with self._client:
             strand = await self._strand(realm, self._config)
@@ -222,7 +224,6 @@ class Harvest:
 
     def _open_journals(self) -> list[Writer]:
         """Our own records and what carries them; returns the writers."""
-        self._throttle.restore()
         writers = []
         for landing in (requests_landing(), quarantine_landing()):
             stream = self._spool.journal(landing.source)
