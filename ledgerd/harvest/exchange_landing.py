@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ledgerd.clock import rfc3339
 from ledgerd.harvest.exchange_page import PRIVATE_LEAGUE, Landable, UnreadablePage, landable
+from ledgerd.harvest.lanes import LaneLanding, lanes_of
 from ledgerd.spool.record import JSON, Page
 from ledgerd.spool.spool import Batch
 from ledgerd.spool.writer import MISMATCH, QUARANTINE_COLUMNS, Counted, Found, Insert, Landed, Repaired
@@ -40,27 +41,14 @@ def in_lanes(league: str, lanes: Iterable[str]) -> bool:
     return not league or league in lanes or ("*" in lanes and not re.search(PRIVATE_LEAGUE, league))
 
 
-class ExchangeLanding:
+class ExchangeLanding(LaneLanding):
     """The currency exchange of one realm."""
 
-    is_journal = False
-
-    def __init__(
-        self, source: str, realm: str, leagues: Callable[[str], Sequence[str]], decoded_bytes_max: int
-    ) -> None:
-        """``leagues``: the lanes of a realm in force now; they are frozen into each batch as it is sealed."""
-        self.source = source
-        self.realm = realm
-        self._leagues = leagues
-        self._decoded_bytes_max = decoded_bytes_max
-
-    def recipe(self) -> dict[str, JSON]:
-        """Lanes and transform in force now."""
-        return {"leagues": list(self._leagues(self.realm)), "transform": TRANSFORM}
+    transform = TRANSFORM
 
     def land(self, batch: Batch, recipe: Mapping[str, JSON], pages: Sequence[Page]) -> Landed:
         """One landing row a page; markets no strict reader takes go to the quarantine."""
-        lanes = [str(lane) for lane in _list(recipe.get("leagues"))]
+        lanes = lanes_of(recipe)
         rows: list[Row] = []
         bad: list[Row] = []
         expected: dict[int, int] = {}
@@ -134,7 +122,3 @@ class ExchangeLanding:
             self.source, self.realm, page.asked, reason, payload, len(payload),
             batch.batch_id, seq, page.retrieved_at_ms / 1000,
         )  # fmt: skip
-
-
-def _list(value: JSON) -> Sequence[JSON]:
-    return value if isinstance(value, list) else []

@@ -1,8 +1,9 @@
 """River pages → bronze: split by the engine, counted against the page, read slowly where it cannot."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from ledgerd.harvest.lanes import LaneLanding, lanes_of
 from ledgerd.harvest.river_page import Change, UnreadableRiverPage, changes, gist
 from ledgerd.spool.record import JSON, Page
 from ledgerd.spool.spool import Batch
@@ -21,23 +22,10 @@ CHANGE_COLUMNS = (
 )  # fmt: skip
 
 
-class RiverLanding:
+class RiverLanding(LaneLanding):
     """The public stashes of one realm."""
 
-    is_journal = False
-
-    def __init__(
-        self, source: str, realm: str, leagues: Callable[[str], Sequence[str]], decoded_bytes_max: int
-    ) -> None:
-        """``leagues``: the lanes of a realm in force now; they are frozen into each batch as it is sealed."""
-        self.source = source
-        self.realm = realm
-        self._leagues = leagues
-        self._decoded_bytes_max = decoded_bytes_max
-
-    def recipe(self) -> dict[str, JSON]:
-        """Lanes and transform in force now."""
-        return {"leagues": list(self._leagues(self.realm)), "transform": TRANSFORM}
+    transform = TRANSFORM
 
     def place(self, cursor: str) -> str:
         """Change ids are opaque."""
@@ -88,9 +76,7 @@ class RiverLanding:
             return b""
 
     def _head(self, batch: Batch, seq: int, page: Page, recipe: Mapping[str, JSON]) -> Row:
-        leagues = recipe.get("leagues")
-        lanes = [str(each) for each in leagues] if isinstance(leagues, list) else []
-        return (batch.batch_id, seq, self.realm, page.asked, page.next, lanes, page.retrieved_at_ms / 1000)
+        return (batch.batch_id, seq, self.realm, page.asked, page.next, lanes_of(recipe), page.retrieved_at_ms / 1000)
 
 
 def _claimed(body: bytes) -> int:

@@ -7,7 +7,6 @@ from ledgerd.errors import QueryRefused, StoreUnavailable
 MESSAGE_CHARS_MAX = 400
 
 TIMEOUT = 159
-CANCELLED = 394
 MEMORY = 241
 
 TRANSIENT_CODES = {

@@ -4,8 +4,6 @@ import zlib
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 CHUNK_BYTES = 1 << 20
-ENCODINGS = ("identity", "gzip")
-"""What we ask for and can undo; an answer in another encoding is unreadable."""
 
 _GZIP_WBITS = 31
 
