@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import math
-import os
 import random
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from aiolimiter import AsyncLimiter
 from ledgerd.clock import Clock, ScaledClock, SystemClock, wait_for
 from ledgerd.events import RATE_LIMIT_REMAINING, BackedOff, Noted, RateLimited, emit
 from ledgerd.upstream.budget import HTTP_TOO_MANY, Budget, Remaining
+from ledgerd.upstream.files import replace
 from ledgerd.upstream.headers import Report, parse
 
 POLICIES_MAX = 64
@@ -267,19 +267,10 @@ class Throttle:
             "policies": self._policy_of,
         }
         try:
-            _replace(self._state_path, orjson.dumps(state))
+            replace(self._state_path, orjson.dumps(state))
         except OSError as error:
             if not self._is_unsaved:
                 emit(Noted(NAME, note=f"{self._state_path.name} cannot be written, a restart forgets limits: {error}"))
             self._is_unsaved = True
         else:
             self._is_unsaved = False
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Make ``data`` the whole content of ``path``, mode 0600, in one step."""
-    fresh = path.with_name(f"{path.name}.new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(handle, "wb") as file:  # noqa: PTH123  a handle, opened with its mode
-        file.write(data)
-    fresh.replace(path)

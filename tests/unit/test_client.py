@@ -8,6 +8,7 @@ import pytest
 from aioresponses import CallbackResult, aioresponses
 
 from ledgerd.clock import SystemClock
+from ledgerd.config import Secret
 from ledgerd.errors import UpstreamUnavailable
 from ledgerd.upstream.client import Client, Limits
 from ledgerd.upstream.throttle import Throttle
@@ -114,3 +115,72 @@ async def test_the_throttle_spaces_requests_evenly():
         await throttle.admit(backfill=True)
 
     assert loop.time() - began_s >= 5 / 50 * 0.95
+
+
+async def test_headers_are_told_before_the_body_is_there(client):
+    told, is_told = [], asyncio.Event()
+
+    def on_headers(status, headers):
+        told.append((status, headers["X-Next-Change-Id"]))
+        is_told.set()
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Next-Change-Id: 1\xff\r\nContent-Length: 2\r\n\r\n")
+        await is_told.wait()
+        writer.write(b"{}")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        answer = await client.get(url, source="river-pc", realm="pc", cursor="1", on_headers=on_headers)
+
+    assert answer.body == b"{}"
+    assert told == [(200, r"1\udcff")]
+
+
+async def test_a_token_goes_into_its_header_and_into_no_record(client):
+    seen = []
+    with aioresponses() as upstream:
+        upstream.get(URL, callback=lambda url, **sent: seen.append(sent["headers"]["Authorization"]))
+        await client.get(URL, source="river-pc", realm="pc", cursor="1", bearer="hunter2")
+
+    assert seen == ["Bearer hunter2"]
+    assert "hunter2" not in repr(client.records)
+
+
+async def test_a_form_is_sent_as_one_and_recorded_by_its_url_only(client):
+    async def serve(reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        heard.append((head, await reader.readexactly(len("name=a+b&secret=c%26d"))))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    heard = []
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/token"
+        answer = await client.post_form(url, {"name": "a b", "secret": Secret("c&d")}, source="oauth-token")
+    [(head, form)], [record] = heard, client.records
+
+    assert head.startswith(b"POST /token HTTP/1.1\r\n")
+    assert b"Content-Type: application/x-www-form-urlencoded" in head
+    assert form == b"name=a+b&secret=c%26d"
+    assert (answer.body, record.url, record.source, record.realm, record.cursor) == (b"{}", url, "oauth-token", "", "")
+
+
+@pytest.mark.parametrize("failure", [aiohttp.ClientPayloadError("hunter2"), aiohttp.ServerDisconnectedError("hunter2"),
+                                     OSError("hunter2"), ValueError("hunter2")])  # fmt: skip
+async def test_why_no_answer_came_never_tells_a_secret(client, failure):
+    with aioresponses() as upstream:
+        upstream.post(URL, exception=failure)
+        with pytest.raises(UpstreamUnavailable, match=type(failure).__name__) as caught:
+            await client.post_form(URL, {"secret": Secret("hunter2")}, source="oauth-token")
+
+    assert "hunter2" not in f"{caught.value}{client.records}"
+
+
+async def test_why_a_request_with_a_token_met_no_answer_is_still_said(client):
+    with pytest.raises(UpstreamUnavailable, match="Cannot connect to host"):
+        await client.get(URL, source="river-pc", realm="pc", cursor="1", bearer="hunter2")
