@@ -28,7 +28,8 @@ from ledgerd.errors import (
 from ledgerd.etl.retention import Keep, Retention
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.events import Noted, Reloaded, Started, Stopped, emit
-from ledgerd.harvest.harvest import Harvest, Strand
+from ledgerd.harvest.harvest import Harvest
+from ledgerd.harvest.strands import Strand
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.report import STALL_S, Report
 from ledgerd.spool.spool import Spool

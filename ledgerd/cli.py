@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,8 @@ NOTICE = "This product isn't affiliated with or endorsed by Grinding Gear Games 
 PORT = click.IntRange(0, 65_535)
 SPEED = click.FloatRange(0, 100_000, min_open=True)
 SEED = click.IntRange(0)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
 
 config_option = click.option(
     "--config",
@@ -152,7 +155,7 @@ def sql(config_path: Path | None, query: str, fmt: str) -> None:
 @click.option("--cursor", help="Dry run: the id to ask for; default: where the daemon or the configuration stands.")
 def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str | None, **which: Any) -> None:  # noqa: ANN401  realm, kind, league
     """Fetch one page of a source by hand, to see what upstream says and what the cursor would do."""
-    from ledgerd import offline
+    from ledgerd import one_page
 
     if not once:
         raise UsageError("harvest fetches one page: add --once.", "To follow the source: ledgerd run")
@@ -167,7 +170,7 @@ def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str 
             f"Try: ledgerd harvest --realm {which['realm']} --once --dry-run --league {shlex.quote(which['league'])}",
         )
     config = _config(config_path, harvesting=True)
-    _run(offline.harvest(config, dry_run=dry_run, cursor=cursor, **which))
+    _run(one_page.harvest(config, dry_run=dry_run, cursor=cursor, **which))
 
 
 @cli.group()
@@ -206,27 +209,50 @@ def price(config_path: Path | None, name: str, realm: str | None, league: str | 
     _run(offline.price(_config(config_path), name, realm=realm, league=league, as_json=as_json))
 
 
+class _SimOption(click.Option):
+    """One of `SimOptions`, which knows its default; asked only when it is needed, for the stand-in is long to load."""
+
+    def get_default(self, ctx: click.Context, call: bool = True) -> Any:  # noqa: ANN401  as in click
+        from dataclasses import fields
+
+        from ledgerd.sim.server import SimOptions
+
+        return next(option.default for option in fields(SimOptions) if option.name == self.name)
+
+
+sim_option = partial(click.option, cls=_SimOption, show_default=True)
+
+
 @cli.command()
 @click.option("--port", type=PORT, default=8011, show_default=True, help="0 takes any free port.")
-@click.option("--seed", type=SEED, default=1, show_default=True, help="Another seed is another market.")
-@click.option("--speed", type=SPEED, default=1.0, show_default=True, help="Market seconds a real second.")
-@click.option("--history-hours", default=14 * 24, show_default=True, help="Hours before the start that can be had.")
-@click.option("--publish-delay", "publish_delay_s", default=120.0, show_default=True, help="Seconds after the hour.")
-@click.option("--gap-rate", default=0.0, show_default=True, help="Share of hours that never exist.")
-@click.option("--late-rate", default=0.0, show_default=True, help="Share of hours published late.")
-@click.option("--fault-rate", default=0.0, show_default=True, help="Share of answers with a fault.")
+@sim_option("--seed", type=SEED, help="Another seed is another market.")
+@sim_option("--speed", type=SPEED, help="Market seconds a real second.")
+@sim_option("--history-hours", type=int, help="Hours before the start that can be had.")
+@sim_option("--publish-delay", "publish_delay_s", type=float, help="Seconds after the hour.")
+@sim_option("--gap-rate", type=float, help="Share of hours that never exist.")
+@sim_option("--late-rate", type=float, help="Share of hours published late.")
+@sim_option("--fault-rate", type=float, help="Share of answers with a fault.")
 @click.option("--faults", default="", help="Faults to draw from, comma-separated; empty: all that are safe at random.")
-@click.option("--replay", "replay_dir", type=click.Path(path_type=Path, file_okay=False), help="Serve recorded hours.")
-@click.option("--ledger", "ledger_path", type=click.Path(path_type=Path), help="Keep the list of answers in this file.")
-@click.option(
+@sim_option("--replay", "replay_dir", type=FOLDER, help="Serve recorded hours, recorded pages of the river, or both.")
+@sim_option("--ledger", "ledger_path", type=FILE, help="Keep the list of answers in this file.")
+@sim_option(
     "--edge",
     type=click.Choice(["clock", "manual"]),
-    default="clock",
-    show_default=True,
     help="What publishes the next hour: the clock, or POST /_sim/edge.",
 )
+@sim_option("--river/--no-river", help="Serve the river of public stashes and its OAuth, too.")
+@sim_option("--river-seed", type=SEED, help="Another seed is other stashes; default: as --seed.")
+@sim_option("--river-rate", type=float, help="Stash changes a second on pc.")
+@sim_option("--river-stashes", type=int, help="Stashes that live on pc.")
+@sim_option("--hostile-share", type=float, help="Share of sellers who are not honest.")
+@sim_option("--mods-before", type=int, help="Unix seconds up to which mods are strings; default: as upstream.")
+@sim_option("--limits", type=click.Choice(["sliding", "bucketed"]), help="How the river's rate limits count.")
+@sim_option("--foreign-rate", type=float, help="Requests a second others send from the same address.")
+@sim_option("--client-id", help="The OAuth client that gets tokens.")
+@sim_option("--client-secret", help="Its secret.")
+@sim_option("--river-ledger", "river_ledger_path", type=FILE, help="Keep the list of the river's answers in this file.")
 def sim(faults: str, **options: Any) -> None:  # noqa: ANN401  passed on to SimOptions, which checks them
-    """Serve GGG's exchange on loopback: a seeded market with known true values, or recorded hours."""
+    """Serve GGG's exchange and river on loopback: a seeded market with known true values, or what was recorded."""
     from ledgerd.demo import run_sim
 
     chosen = tuple(name.strip() for name in faults.split(",") if name.strip())

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import shlex
 import signal
 import time
@@ -76,8 +77,11 @@ async def run_sim(**options: Any) -> None:  # noqa: ANN401  passed on to SimOpti
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with _standing_in(_options(**options)) as url:
+    made = _options(**options)
+    async with _standing_in(made) as url:
         click.echo(f"{url}/api/currency-exchange")
+        if made.river:
+            click.echo(_for_the_river(url, made))
         await stop.wait()
 
 
@@ -117,6 +121,23 @@ def _loaded(upstream: str, port: int, data_dir: Path) -> Loaded:
         ),
     )
     return Loaded(config, data_dir / "(demo)", [])
+
+
+def _for_the_river(url: str, options: SimOptions) -> str:
+    """How a daemon is to read the stand-in, river and all: lines for its config.toml."""
+    client_id = json.dumps(options.client_id, ensure_ascii=False)
+    return f"""
+# To read it with a daemon: export POE_OAUTH_CLIENT_SECRET={shlex.quote(options.client_secret)}, and in config.toml
+[upstream]
+exchange_url = "{url}/api/currency-exchange"
+api_url = "{url}"  # the river: {url}/public-stash-tabs
+auth_url = "{url}/oauth"  # tokens: {url}/oauth/token
+client_id = {client_id}
+
+[[realm]]
+name = "pc"
+river = true
+"""
 
 
 def _welcome(url: str, upstream: str, speed: float) -> str:

@@ -3,8 +3,7 @@
 import random
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -15,32 +14,22 @@ import orjson
 from ledgerd import reach
 from ledgerd.app import load_reference
 from ledgerd.clock import SystemClock
-from ledgerd.config import Config, Realm, parse_from, user_agent
+from ledgerd.config import Config
 from ledgerd.errors import (
     NotKnown,
     QueryRefused,
     StoreLocked,
     StoreUnavailable,
-    UpstreamRefused,
-    UpstreamUnavailable,
     UsageError,
 )
 from ledgerd.etl.runner import Runner, load_steps
-from ledgerd.harvest.exchange_page import Digest, NeverWas, UnreadablePage, landable, read_answer
-from ledgerd.harvest.harvest import Harvest
-from ledgerd.harvest.market_harvester import hour_url
 from ledgerd.ledger.query import FORMATS
 from ledgerd.ledger.snapshot import nearest
-from ledgerd.spool.spool import Spool
 from ledgerd.store.engine import Engine
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.migration import TABLE, load_migrations, plan, script, split_statements, states
 from ledgerd.store.queries import schema_root
-from ledgerd.supervise import Supervisor
-from ledgerd.terminal import priced, steps, table, told, waiting, when
-from ledgerd.upstream.body import UnreadableBody, decode
-from ledgerd.upstream.client import Answer, Client, Limits, RequestRecord
-from ledgerd.upstream.throttle import Throttle
+from ledgerd.terminal import priced, steps, table, told, waiting
 
 GOOD = ("ok", "starting")
 WHAT_IS_PRICED = 'ledgerd sql "SELECT DISTINCT realm, league FROM gold_currency_snapshot"'
@@ -48,8 +37,6 @@ READ_BY_PEOPLE = ("PrettyCompact", "Pretty", "Vertical", "Markdown")
 """Formats in which each of several results stands below its comment."""
 LINES = ("TSV", "TSVWithNames", "TabSeparated", "TabSeparatedWithNames", "CSV", "CSVWithNames", "JSONEachRow")
 """Formats in which several results may simply follow each other."""
-SHOWN = 5
-"""How many markets a dry run prints."""
 
 
 def template_text() -> str:
@@ -200,129 +187,6 @@ async def _where(config: Config, found: reach.Reach, realm: str | None, league: 
 
 def _is(asked: str | None, name: str) -> bool:
     return asked is None or asked.casefold() == name.casefold()
-
-
-async def harvest(
-    config: Config, *, realm: str, kind: str, league: str | None, dry_run: bool, cursor: str | None
-) -> None:
-    """One page of a source: shown (``dry_run``) or kept."""
-    if kind == "river":
-        raise UsageError(
-            "This version does not read the river yet.",
-            f"Try: ledgerd harvest --realm {realm} --source exchange --once",
-        )
-    known = {each.name: each for each in config.realms}
-    if realm not in known:
-        raise UsageError(
-            f"Realm {realm!r} is not configured; there is {', '.join(known) or 'none'}.",
-            "Add a [[realm]] to the configuration, then: ledgerd check-config",
-        )
-    chosen = known[realm].model_copy(update={"exchange": True, **({"leagues": (league,)} if league else {})})
-    try:
-        await (_show_page(config, chosen, cursor) if dry_run else _keep_page(config, chosen))
-    except UpstreamUnavailable as error:
-        hint = f"Try again later: ledgerd harvest --realm {realm} --once --dry-run"
-        raise UpstreamUnavailable(error.message, hint) from error
-
-
-async def _keep_page(config: Config, realm: Realm) -> None:
-    """Fetch one page and carry it to its commit, as the daemon would."""
-    async with reach.daemon(config) as running:
-        if running:
-            raise StoreLocked(
-                "The running daemon owns the data directory.",
-                f"To look and keep nothing: ledgerd harvest --realm {realm.name} --once --dry-run",
-            )
-    clock, rng = SystemClock(), random.Random()  # noqa: S311  jitter
-    config = config.model_copy(update={"realms": (realm,)})
-    spool = Spool(
-        config.spool_dir, bytes_max=config.spool.bytes_max, retain_s=config.spool.retain_h * 3600, clock=clock
-    )
-    async with AsyncExitStack() as stack:
-        spool.open()
-        stack.callback(spool.close)
-        engine = await stack.enter_async_context(reach.stored(config, create=True))
-        await Migrator(engine, clock).apply()
-        harvest = Harvest(
-            config,
-            engine=engine,
-            spool=spool,
-            supervisor=Supervisor(clock, rng),
-            clock=clock,
-            rng=rng,
-            on_commit=lambda what: click.echo(f"committed {what.batch.batch_id}: {what.rows} rows"),
-        )
-        async with waiting(lambda: "fetching and storing a page"):
-            has_page = await harvest.once(realm)
-        if not has_page:
-            click.echo("the next hour is not published yet; nothing was kept")
-
-
-async def _show_page(config: Config, realm: Realm, cursor: str | None) -> None:
-    """Fetch one page and print what it is and where it leads."""
-    if cursor is None:
-        cursor = await _cursor(config, realm)
-    asked = _hour(cursor, realm)
-    async with waiting(lambda: "fetching a page"):
-        answer = await _fetch(config, realm, asked)
-    click.echo(f"asked   {'the oldest hour' if asked is None else when(str(asked))}")
-    click.echo(f"answer  {answer.status}, {len(answer.body)} bytes {answer.encoding or 'plain'}")
-    try:
-        body = decode(answer.body, answer.encoding, config.upstream.decoded_bytes_max)
-        meaning = read_answer(asked, answer.status, body)
-    except (UnreadableBody, UnreadablePage) as error:
-        raise UpstreamRefused(
-            f"The answer cannot be used: {error}.",
-            f"Look at it: curl -i {hour_url(config.upstream.exchange_url, realm.name, asked)}",
-        ) from error
-    click.echo("\n".join(_shown(meaning, body, realm.leagues)))
-
-
-def _shown(meaning: object, body: bytes, leagues: Sequence[str]) -> Iterable[str]:
-    """What a page means and holds."""
-    if isinstance(meaning, NeverWas):
-        yield f"means   these hours never were; next {when(str(meaning.next_hour))}"
-        return
-    if not isinstance(meaning, Digest):
-        yield "means   not published yet: the same hour is asked again"
-        return
-    yield f"means   the digest of {when(str(meaning.hour))}; next {when(str(meaning.next_hour))}"
-    page = landable(body)
-    yield table(("league", "markets"), page.leagues.most_common())
-    markets = [each for each in orjson.loads(page.body)["markets"] if "*" in leagues or each.get("league") in leagues]
-    yield f"shown   {min(SHOWN, len(markets))} of {len(markets)} markets of {', '.join(leagues)}"
-    yield from (orjson.dumps(market).decode() for market in markets[:SHOWN])
-
-
-async def _cursor(config: Config, realm: Realm) -> str | None:
-    """Where the running daemon stands; None if none runs."""
-    async with reach.daemon(config) as running:
-        sources = (await running.get("/status"))["sources"] if running else []
-    return next((each["cursor"] for each in sources if each["name"] == f"exchange-{realm.name}"), None)
-
-
-def _hour(cursor: str | None, realm: Realm) -> int | None:
-    if cursor is None:
-        return parse_from(realm.exchange_from, SystemClock().now())
-    if not cursor.isascii() or not cursor.isdigit():
-        raise UsageError(
-            f"--cursor {cursor!r} is not a unix hour.",
-            "As in: ledgerd harvest --realm pc --once --dry-run --cursor 1787119200",
-        )
-    return int(cursor)
-
-
-async def _fetch(config: Config, realm: Realm, asked: int | None) -> Answer:
-    async def forget(_: RequestRecord) -> None:
-        """A dry run keeps nothing."""
-
-    limits = Limits(config.upstream.timeout_s, config.upstream.body_bytes_max)
-    throttle = Throttle(config.throttle.requests_per_s, config.throttle.backfill_requests_per_s)
-    async with Client(
-        user_agent=user_agent(config), limits=limits, throttle=throttle, clock=SystemClock(), remember=forget
-    ) as client:
-        url = hour_url(config.upstream.exchange_url, realm.name, asked)
-        return await client.get(url, source=f"exchange-{realm.name}", realm=realm.name, cursor=str(asked or ""))
 
 
 def _json(answer: object) -> str:

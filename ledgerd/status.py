@@ -20,9 +20,9 @@ class SourceState(StrEnum):
     STARTING = "starting"
     """No answer yet since the process started."""
     CATCHING_UP = "catching_up"
-    """An hour that is due is not stored yet: history, or an hour that is late; ``lag_s`` says how far behind."""
+    """What is due is not stored yet: history, an hour that is late, pages up to the end of the river."""
     LIVE = "live"
-    """Everything due is stored; waiting for the next hour is live, too."""
+    """Everything due is stored; waiting for what comes next is live, too."""
     WAITING = "waiting"
     """Held back by ourselves: the spool is full or the engine is down."""
     DEGRADED = "degraded"
@@ -97,8 +97,12 @@ class SpoolStatus:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One source. ``cursor``: the next id to ask. ``lag_s``: now minus the end of the newest committed hour.
+    """One source. ``cursor``: the next id to ask.
 
+    ``lag_s``: of an exchange, now minus the end of the newest committed hour; of a river, the 300 s by which upstream
+    is late plus the time since its end was met with everything before it stored, null while catching up.
+    ``pages_behind``: pages of a river that wait to be stored; null while catching up, for upstream does not say how
+    many follow. ``retry_after_s``: what upstream's last refusal demanded, null once it answers again.
     ``gaps``: how many spans were found missing since the process started; each is a row of ``bronze_gaps``.
     """
 
@@ -113,14 +117,17 @@ class SourceStatus:
     stalled_since: str | None
     errors: int
     last_error: str | None
+    pages_behind: int | None = None
+    retry_after_s: float | None = None
     gaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LaneStatus:
-    """One league's share of a source: ``rows`` stored since the process started, the newest hour with any.
+    """One league's share of a source: ``rows`` stored since the process started, and when the last of them were.
 
-    Not ``stored``: a league nobody asked for; ``rows`` were counted and left out.
+    ``newest_hour``: of an exchange, the newest with any. Not ``stored``: a league nobody asked for; ``rows`` were
+    counted and left out.
     """
 
     source: str
@@ -129,6 +136,7 @@ class LaneStatus:
     stored: bool
     rows: int
     newest_hour: str | None
+    last_ingest_time: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,9 @@ from ledgerd.config.rules import (
 )
 
 MIB = 1 << 20
-LIVE_KEYS = frozenset({"upstream.timeout_s", "upstream.late_poll_s"})
+LIVE_KEYS = frozenset(
+    {"upstream.timeout_s", "upstream.late_poll_s", "upstream.river_poll_s", "upstream.maintenance_poll_s"}
+)
 RESTART_KEYS = frozenset({"spool.dir", "throttle.api_key"})
 RESTART_SECTIONS = frozenset({"daemon", "http", "clickhouse", "upstream", "roles"})
 
@@ -116,6 +118,10 @@ class Upstream(Section):
     body_bytes_max: Bytes = Field(default=32 * MIB, description="Largest body taken, as received.")
     decoded_bytes_max: Bytes = Field(default=32 * MIB, description="Largest body taken, decompressed.")
     late_poll_s: Seconds = Field(default=60.0, description="How often to ask again for an hour that should be there.")
+    river_poll_s: Seconds = Field(default=5.0, description="How often to ask again at the end of the river.")
+    maintenance_poll_s: Seconds = Field(
+        default=30.0, description="How long a source leaves upstream alone after a 503, which means maintenance."
+    )
     user_agent: UserAgent = Field(default="", description="Instead of the whole User-Agent; must begin `OAuth `.")
     client_secret: Secret = Field(default=Secret(), description="Never in the file.")
 

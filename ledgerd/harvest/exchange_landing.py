@@ -1,12 +1,11 @@
 """Exchange pages → bronze: which rows a batch becomes, frozen with it, and how many there must be."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ledgerd.clock import rfc3339
-from ledgerd.harvest.exchange_page import PRIVATE_LEAGUE, Landable, UnreadablePage, landable
-from ledgerd.harvest.lanes import LaneLanding, lanes_of
+from ledgerd.harvest.exchange_page import Landable, UnreadablePage, landable
+from ledgerd.harvest.lanes import PRIVATE_LEAGUE, LaneLanding, lanes_of
 from ledgerd.spool.record import JSON, Page
 from ledgerd.spool.spool import Batch
 from ledgerd.spool.writer import MISMATCH, QUARANTINE_COLUMNS, Counted, Found, Insert, Landed, Repaired
@@ -38,7 +37,7 @@ def in_lanes(league: str, lanes: Iterable[str]) -> bool:
     (True, False, True)
     """
     lanes = set(lanes)
-    return not league or league in lanes or ("*" in lanes and not re.search(PRIVATE_LEAGUE, league))
+    return not league or league in lanes or ("*" in lanes and not PRIVATE_LEAGUE.search(league))
 
 
 class ExchangeLanding(LaneLanding):

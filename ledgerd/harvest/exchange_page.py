@@ -20,8 +20,6 @@ MARKETS_MAX = 50_000
 """Most markets in an hour; ten times the busiest one. Millions of tiny ones would cost the engine its memory."""
 HTTP_OK = 200
 HTTP_NOT_FOUND = 404
-PRIVATE_LEAGUE = r"\(PL\d+\)$"
-"""How a private league's name ends; the landing view holds the same pattern."""
 
 
 class UnreadablePage(ValueError):

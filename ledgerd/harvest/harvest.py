@@ -2,24 +2,18 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from ledgerd.clock import HOUR_S, Clock
+from ledgerd.clock import Clock
 from ledgerd.config import Config, Realm, user_agent
-from ledgerd.config.rules import parse_from
-from ledgerd.errors import StoreUnavailable
-from ledgerd.events import Noted, emit
-from ledgerd.harvest.book import LANES_MAX
-from ledgerd.harvest.exchange_landing import ExchangeLanding
 from ledgerd.harvest.ingest_status import IngestStatus
-from ledgerd.harvest.market_harvester import KIND, ExchangeSettings, ExchangeSource
+from ledgerd.harvest.strands import EXCHANGE, RIVER, Loom, Strand, has_credentials, oauth_of, wanted
 from ledgerd.spool.journal import Journal, quarantine_landing, requests_landing
 from ledgerd.spool.spool import Spool
-from ledgerd.spool.writer import Committed, SealRules, Writer, last_checkpoint, record_breaks, writer_name
+from ledgerd.spool.writer import Committed, SealRules, Writer, record_breaks, writer_name
 from ledgerd.status import WELL, LaneStatus, SourceState, SourceStatus
 from ledgerd.store.engine import Engine
-from ledgerd.store.queries import load_queries
 from ledgerd.supervise import Heart, Service, State, Supervisor
 from ledgerd.upstream.client import Client, Limits, RequestRecord
 from ledgerd.upstream.throttle import Throttle
@@ -27,17 +21,7 @@ from ledgerd.upstream.throttle import Throttle
 JOURNAL_RULES = SealRules(pages_max=1_000, bytes_max=32 << 20, after_s=10.0)
 INGEST_STATUS = "ingest-status"
 JOURNALS = ("requests", "quarantine")
-NO_RIVER = "this version does not read the river yet; the exchange runs without it"
-SEEN_S = 7 * 24 * HOUR_S
-"""How far back the newest hour of each league is looked up at start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Strand:
-    """One source and the writer that carries its pages."""
-
-    source: ExchangeSource
-    writer: Writer
+NO_CREDENTIALS = "it needs upstream.client_id and its secret, which are not configured; the exchange runs without"
 
 
 class Harvest:
@@ -78,6 +62,18 @@ class Harvest:
             remember=lambda record: self._journals["requests"].append(_request_record(record)),
         )
         self._strands: dict[str, Strand] = {}
+        self._loom = Loom(
+            engine=engine,
+            spool=spool,
+            clock=clock,
+            rng=rng,
+            client=self._client,
+            oauth=oauth_of(config, self._client, clock),
+            quarantine=lambda: self._journals["quarantine"],
+            leagues=self._leagues,
+            committed=self._committed,
+        )
+        self._status = IngestStatus(engine, self.sources, clock)
 
     async def open(self) -> None:
         """With the spool open: start every service; pages an earlier run left are carried first."""
@@ -87,17 +83,16 @@ class Harvest:
         await record_breaks(self._engine, self._spool.breaks, self._clock)
         for writer in journal_writers:
             self._supervisor.start(Service(writer.name, writer.run))
-        status = IngestStatus(self._engine, self.sources, self._clock)
-        self._supervisor.start(Service(INGEST_STATUS, status.run))
+        self._supervisor.start(Service(INGEST_STATUS, self._status.run))
         self.adopt(self._config, await self.prepare(self._config))
 
-    async def once(self, realm: Realm) -> bool:
-        """Without services: fetch one page of a realm's exchange and carry it to its commit. False at the edge."""
+    async def once(self, kind: str, realm: Realm) -> bool:
+        """Without services: fetch one page of a realm's source and carry it to its commit. False at the edge."""
         heart = Heart(self._clock)
         self._throttle.restore()
         journal_writers = self._open_journals()
         async with self._client:
-            strand = await self._strand(realm, self._config)
+            strand = await self._loom.strand(kind, realm, self._config)
             self._strands = {strand.source.name: strand}
             has_page = await strand.source.step()
             await strand.writer.flush(heart)
@@ -120,20 +115,20 @@ class Harvest:
 
     async def prepare(self, config: Config) -> list[Strand]:
         """Build, without starting, the sources ``config`` adds. Raises, and has changed nothing, if one cannot be."""
-        wanted = [realm for realm in config.realms if realm.exchange]
-        return [await self._strand(realm, config) for realm in wanted if f"{KIND}-{realm.name}" not in self._strands]
+        missing = [each for name, each in wanted(config).items() if name not in self._strands]
+        return [await self._loom.strand(kind, realm, config) for kind, realm in missing]
 
     def adopt(self, config: Config, added: list[Strand]) -> list[Strand]:
         """Put ``config`` in force at once: start what was prepared, change what goes on; returns what is to `drop`."""
         self._config = config
         self._throttle.set_pace(config.throttle.requests_per_s, config.throttle.backfill_requests_per_s)
         self._client.limits = _limits(config)
-        realms = {f"{KIND}-{realm.name}": realm for realm in config.realms if realm.exchange}
+        named = wanted(config)
         self._strands |= {strand.source.name: strand for strand in added}
-        unwanted = [self._strands.pop(name) for name in list(self._strands) if name not in realms]
+        unwanted = [self._strands.pop(name) for name in list(self._strands) if name not in named]
         for name, strand in self._strands.items():
-            strand.source.settings = _settings(realms[name], config)
-            strand.writer.rules = _rules(config)
+            strand.settle(named[name][1], config)
+            strand.source.on_turn(self._status.wake)
             self._start(strand)
         return unwanted
 
@@ -149,11 +144,13 @@ class Harvest:
         """For ``/status``: every configured realm's sources, those that are switched off too."""
         running = [self._told(strand) for strand in self._strands.values()]
         quiet = [
-            _off(KIND, realm.name, f"realm.{realm.name}.exchange is false: nothing of it is fetched")
+            _off(EXCHANGE, realm.name, f"realm.{realm.name}.exchange is false: nothing of it is fetched")
             for realm in self._config.realms
-            if not realm.exchange and f"{KIND}-{realm.name}" not in self._strands
+            if not realm.exchange and f"{EXCHANGE}-{realm.name}" not in self._strands
         ]
-        return running + quiet + [_off("river", realm.name, NO_RIVER) for realm in self._config.realms if realm.river]
+        if not has_credentials(self._config):
+            quiet += [_off(RIVER, realm.name, NO_CREDENTIALS) for realm in self._config.realms if realm.river]
+        return running + quiet
 
     def lanes(self) -> list[LaneStatus]:
         """For ``/status``: what each lane has stored since the process started."""
@@ -186,42 +183,6 @@ class Harvest:
             return None
         return self._supervisor.last_error(name)
 
-    async def _strand(self, realm: Realm, config: Config) -> Strand:
-        """A source that goes on where its stream, or else its last commit, stands."""
-        name = f"{KIND}-{realm.name}"
-        stream = self._spool.stream(name)
-        checkpoint = await last_checkpoint(self._engine, name)
-        if checkpoint:
-            stream.fall_back(*checkpoint)
-        landing = ExchangeLanding(name, realm.name, self._leagues, config.upstream.decoded_bytes_max)
-        writer = Writer(
-            stream, landing, self._engine, rules=_rules(config), clock=self._clock, on_commit=self._committed
-        )
-        source = ExchangeSource(
-            realm.name,
-            exchange_url=config.upstream.exchange_url,
-            start_hour=parse_from(realm.exchange_from, self._clock.now()),
-            newest_end_s=int(checkpoint[1]) if checkpoint else None,
-            newest_hours=await self._newest_hours(realm.name, int(checkpoint[1])) if checkpoint else {},
-            settings=_settings(realm, config),
-            client=self._client,
-            stream=stream,
-            journal=self._journals["quarantine"],
-            clock=self._clock,
-            rng=self._rng,
-            on_freeze=writer.frozen,
-        )
-        return Strand(source, writer)
-
-    async def _newest_hours(self, realm: str, end_s: int) -> dict[str, int]:
-        """The newest hour stored of each league that had one in the week before ``end_s``, for ``/status``."""
-        params = {"realm": realm, "since": max(0, end_s - SEEN_S), "limit": LANES_MAX}
-        try:
-            return dict(await self._engine.rows(load_queries()["exchange_newest_hours"], params))
-        except StoreUnavailable as error:
-            emit(Noted(f"{KIND}-{realm}", note=f"how far each league came is not known: {error.message}"))
-            return {}
-
     def _open_journals(self) -> list[Writer]:
         """Our own records and what carries them; returns the writers."""
         writers = []
@@ -244,19 +205,6 @@ class Harvest:
 
 def _limits(config: Config) -> Limits:
     return Limits(config.upstream.timeout_s, config.upstream.body_bytes_max)
-
-
-def _rules(config: Config) -> SealRules:
-    return SealRules(config.spool.batch_pages_max, config.spool.batch_bytes_max, config.spool.seal_after_s)
-
-
-def _settings(realm: Realm, config: Config) -> ExchangeSettings:
-    return ExchangeSettings(
-        leagues=realm.leagues,
-        late_poll_s=config.upstream.late_poll_s,
-        decoded_bytes_max=config.upstream.decoded_bytes_max,
-        stalled_after_s=config.freshness.stalled_after_s,
-    )
 
 
 def _request_record(record: RequestRecord) -> dict[str, Any]:

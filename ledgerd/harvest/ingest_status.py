@@ -1,17 +1,18 @@
-"""Keeps ``poe_ingest_status`` in step with ``/status``: one row a source, written when it changed."""
+"""Logs in ``poe_ingest_status`` how every source is: a row whenever it turns well or ill, and as its cursor moves."""
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from ledgerd.clock import Clock
+from ledgerd.clock import Clock, wait_for
 from ledgerd.status import SourceStatus
 from ledgerd.store.engine import Engine, Row
 from ledgerd.supervise import Heart, Stop
 
 COLUMNS = (
     "source", "kind", "realm", "state", "last_cursor", "request_rate", "errors", "last_error", "last_ingest_time",
-    "stalled_since", "updated_at",
+    "stalled_since", "retry_after_s", "lag_s", "updated_at",
 )  # fmt: skip
 EVERY_S = 10.0
 
@@ -25,13 +26,19 @@ class IngestStatus:
         self._sources = sources
         self._clock = clock
         self._written: dict[str, tuple[object, ...]] = {}
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """A source turned: write it now."""
+        self._woken.set()
 
     async def run(self, stop: Stop, heart: Heart) -> None:
-        """Service: write what changed every few seconds, and once more at the stop."""
+        """Service: write what changed every few seconds, what turned at once, and all once more at the stop."""
         while not stop.is_set:
+            self._woken.clear()
             await self.write()
             heart.beat()
-            await heart.sleep(stop, EVERY_S)
+            await heart.rest(stop, wait_for(self._woken, self._clock, EVERY_S))
         await self.write()
 
     async def write(self) -> None:
@@ -53,7 +60,8 @@ def _mark(source: SourceStatus) -> tuple[object, ...]:
 def _row(source: SourceStatus, now_s: float) -> Row:
     return (
         source.name, source.kind, source.realm, source.state.value, source.cursor or "", source.avg_req_per_sec,
-        source.errors, source.last_error or "", _time(source.last_ingest_time), _time(source.stalled_since), now_s,
+        source.errors, source.last_error or "", _time(source.last_ingest_time), _time(source.stalled_since),
+        source.retry_after_s, source.lag_s, now_s,
     )  # fmt: skip
 
 

@@ -1,9 +1,15 @@
 """What every landing of lanes shares: whose pages, which leagues are in force, what is frozen into a batch."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from ledgerd.spool.record import JSON
+
+PRIVATE_LEAGUE = re.compile(r"\(PL\d+\)$")
+"""How a private league's name ends; the landing views hold the same pattern."""
+PRIVATE, LEAGUELESS = "(private)", "(no league)"
+"""The lanes of private leagues nobody named, and of changes without a league, such as tombstones."""
 
 
 class LaneLanding:
@@ -31,3 +37,14 @@ def lanes_of(recipe: Mapping[str, JSON]) -> list[str]:
     """The lanes a batch was sealed with."""
     leagues = recipe.get("leagues")
     return [str(league) for league in leagues] if isinstance(leagues, list) else []
+
+
+def lane_of(league: str, leagues: Sequence[str]) -> str:
+    """The lane of a river's ``league`` where ``leagues`` are configured; private ones by name only.
+
+    >>> lane_of("Mine (PL1)", ["*"]), lane_of("", ["*"]), lane_of("Standard", [])
+    ('(private)', '(no league)', 'Standard')
+    """
+    if league not in leagues and PRIVATE_LEAGUE.search(league):
+        return PRIVATE
+    return league or LEAGUELESS

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ledgerd.harvest.lanes import LaneLanding, lanes_of
+from ledgerd.harvest.lanes import LaneLanding, lane_of, lanes_of
 from ledgerd.harvest.river_page import Change, UnreadableRiverPage, changes, gist
 from ledgerd.spool.record import JSON, Page
 from ledgerd.spool.spool import Batch
@@ -60,14 +60,17 @@ class RiverLanding(LaneLanding):
 
     async def count(self, engine: Engine, batch: Batch) -> Counted:
         """What each page became, by lane."""
+        lanes = lanes_of(batch.recipe)
         params = {"realm": self.realm, "source": self.source, "batch": batch.batch_id}
         pages: dict[int, Found] = {}
         leagues: Counter[str] = Counter()
+        left_out: Counter[str] = Counter()
         for seq, league, stored, skipped in await engine.rows(load_queries()["river_rows_of_batch"], params):
             had = pages.get(seq, Found())
             pages[seq] = Found(had.stored + stored, 0, had.skipped + skipped)
-            leagues[league] += stored
-        return Counted(pages, leagues)
+            leagues[lane_of(league, lanes)] += stored
+            left_out[lane_of(league, lanes)] += skipped
+        return Counted(pages, +leagues, skipped=+left_out)
 
     def _decoded(self, page: Page) -> bytes:
         try:

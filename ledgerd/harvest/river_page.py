@@ -63,7 +63,8 @@ def gist(body: bytes) -> Gist:
     next_id = named[1].decode("ascii", "replace")
     if not CHANGE_ID.fullmatch(next_id):
         raise UnreadableRiverPage(f"next_change_id {next_id[:60]!r} is not one")
-    return Gist(next_id, _EMPTY.search(body) is not None, len(_PUBLIC.findall(body)))
+    stashes = len(_PUBLIC.findall(body))
+    return Gist(next_id, not stashes and _EMPTY.search(body) is not None, stashes)
 
 
 def changes(body: bytes) -> list[Change]:

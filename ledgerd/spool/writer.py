@@ -79,12 +79,14 @@ class Found:
 class Counted:
     """What a batch became, by page number, and the rows in bronze by league.
 
-    ``newest``: of each of these leagues, the newest hour in the batch, unix seconds, where its rows have hours.
+    ``newest``: of each of these leagues, the newest hour in the batch, unix seconds, where its rows have hours;
+    ``skipped``: rows the engine left out, by league, because nobody asked for it.
     """
 
     pages: Mapping[int, Found]
     leagues: Mapping[str, int]
     newest: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +341,8 @@ class Writer:
         failpoint("committed")
         up_to = self._landing.place(batch.next_cursor)
         emit(BatchCommitted(self._landing.source, batch.batch_id, batch.pages, rows, up_to))
-        self._on_commit(Committed(self._landing.source, batch, rows, counted.leagues, counted.newest, landed.skipped))
+        skipped = landed.skipped or counted.skipped
+        self._on_commit(Committed(self._landing.source, batch, rows, counted.leagues, counted.newest, skipped))
 
     async def _quarantine_pages(
         self, batch: Batch, pages: Sequence[Page], short: Mapping[int, str], unfit: Mapping[int, str]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from ledgerd.clock import HOUR_S, rfc3339
-from ledgerd.harvest.book import LANES_MAX, Book
+from ledgerd.harvest.book import LANES_MAX, HourBook
 from ledgerd.spool.writer import Committed
 from tests.clocks import ORIGIN_S, ManualClock
 
@@ -13,7 +13,7 @@ EDGE = int(ORIGIN_S)
 
 
 def book(newest_end_s=None, newest_hours=(), clock=None):
-    made = Book(
+    made = HourBook(
         "exchange-pc",
         "exchange",
         "pc",
@@ -69,4 +69,5 @@ def test_a_flood_of_league_names_is_bounded():
     made.committed(commit(EDGE, {f"M{n}": EDGE for n in range(10 * LANES_MAX)}))
 
     assert len(made.lanes()) == LANES_MAX
-    assert len(made._skipped) + len(made._newest_hours) + len(made._rows) <= 3 * LANES_MAX
+    assert len(made._skipped) + len(made._newest_s) + len(made._rows) <= 3 * LANES_MAX
+    assert len(made._lane_ingested_s) <= LANES_MAX

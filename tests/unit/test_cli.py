@@ -2,9 +2,12 @@
 
 import io
 import os
+import re
+import shlex
 import socket
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -12,7 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from ledgerd import cli, demo, offline, terminal
+from ledgerd.config.load import load
 from ledgerd.errors import CannotStart, NotKnown, SchemaNewer, SpoolUnreadable, StoreLocked, StoreUnavailable
+from ledgerd.sim.server import SimOptions
 from ledgerd.store.migration import split_statements
 from tests.unit.config_files import write
 
@@ -64,6 +69,7 @@ def test_help_fits_a_hundred_columns_and_explains_every_option(path):
         (["demo", "--speed", "0"], "0<x"),
         (["sim", "--fault-rate", "3"], "expected 0 to 1. See: ledgerd sim --help"),
         (["sim", "--faults", "fire"], "unknown fault 'fire'"),
+        (["sim", "--river-stashes", "5"], "river_stashes = 5: expected 100 to 10000000. See: ledgerd sim --help"),
         (["harvest", "--source", "lake"], "exchange"),
         (["harvest", "--realm", "pc"], "add --once. To follow the source: ledgerd run"),
         (["harvest", "--realm", "pc", "--once", "--cursor", "5"], "--dry-run --cursor 5"),
@@ -89,7 +95,7 @@ def test_what_is_typed_wrong_is_64_and_says_what_is_right(typed, words, said):
         (["etl", "status"], 64, "There is no data in"),
         (["etl", "run"], 64, "There is no data in"),
         (["harvest", "--realm", "sony", "--once", "--dry-run"], 64, "there is pc, poe2. Add a [[realm]]"),
-        (["harvest", "--realm", "pc", "--once", "--source", "river"], 64, "Try: ledgerd harvest --realm pc"),
+        (["harvest", "--realm", "pc", "--once", "--source", "river"], 64, "exchange: ledgerd harvest --realm pc --once"),
         (["harvest", "--realm", "pc", "--once", "--dry-run", "--cursor", "now"], 64, "--cursor 1787119200"),
     ],
 )  # fmt: skip
@@ -106,7 +112,7 @@ def test_before_there_is_data_migrations_are_listed_and_printed_all_the_same(typ
     code, out, err = typed("migrate", "--status", "--dry-run", "--config", str(write(tmp_path)))
 
     assert code == 0
-    assert "0001     bronze    pending" in out
+    assert "0001     bronze      pending" in out
     assert "CREATE TABLE IF NOT EXISTS" in out
     assert "There is no data" in err
 
@@ -241,6 +247,56 @@ def test_a_taken_port_is_75_and_the_next_thing_to_type(typed):
 
     assert code == 75
     assert err.strip().endswith("ledgerd sim --port 0")
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        ([], {}),
+        (
+            ["--no-river", "--replay", ".", "--faults", "html, reset", "--mods-before", "5", "--limits", "bucketed"],
+            {
+                "river": False,
+                "replay_dir": Path(),
+                "faults": ("html", "reset"),
+                "mods_before": 5,
+                "limits": "bucketed",
+            },
+        ),
+        (["--client-id", "me", "--client-secret", "s"], {"client_id": "me", "client_secret": "s"}),
+    ],
+)
+def test_what_is_not_typed_of_a_stand_in_is_as_its_options_have_it(typed, monkeypatch, words, chosen):
+    told = {}
+
+    async def run_sim(**options):
+        told.update(options)
+
+    monkeypatch.setattr(demo, "run_sim", run_sim)
+
+    assert typed("sim", *words)[0] == 0
+    assert SimOptions(**told) == SimOptions(port=8011, **chosen)
+
+
+def test_every_option_of_a_stand_in_can_be_typed():
+    typeable = {option.name for option in cli.sim.params}
+    tests_only = {"host", "slow_s", "ids_path", "codes_before"}
+
+    assert {option.name for option in fields(SimOptions)} - typeable == tests_only
+
+
+def test_what_a_stand_in_prints_for_its_river_is_configuration_a_daemon_takes(typed, tmp_path):
+    options = SimOptions(client_id="me", client_secret="it's one")
+    printed = demo._for_the_river("http://127.0.0.1:5", options)
+    secret = re.search(r"export (.*), and in config.toml", printed)[1]
+    name, _, value = shlex.split(secret)[0].partition("=")
+    config = load(write(tmp_path, printed), {name: value}).config
+    upstream = config.upstream
+
+    assert (upstream.api_url, upstream.auth_url) == ("http://127.0.0.1:5", "http://127.0.0.1:5/oauth")
+    assert upstream.exchange_url == "http://127.0.0.1:5/api/currency-exchange"
+    assert (upstream.client_id, upstream.client_secret.reveal()) == ("me", "it's one")
+    assert [(realm.name, realm.river) for realm in config.realms] == [("pc", True)]
 
 
 class Screen(io.StringIO):

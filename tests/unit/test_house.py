@@ -19,7 +19,7 @@ PACKAGE = ROOT / "ledgerd"
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"demo", "offline"},
+    {"demo", "offline", "one_page"},
     {"reach", "terminal"},
     {"app"},
     {"report", "sim"},

@@ -10,7 +10,8 @@ import pytest
 from ledgerd.clock import HOUR_S, hour_of
 from ledgerd.errors import SpoolFull, UpstreamRefused, UpstreamUnavailable
 from ledgerd.harvest.exchange_landing import KIND_HOUR, KIND_NEVER, KIND_UNREADABLE
-from ledgerd.harvest.market_harvester import UNREADABLE_PATIENCE_S, ExchangeSettings, ExchangeSource, hour_url
+from ledgerd.harvest.market_harvester import UNREADABLE_PATIENCE_S, ExchangeSource, hour_url
+from ledgerd.harvest.source import Settings
 from ledgerd.spool.journal import Journal
 from ledgerd.spool.spool import Spool
 from ledgerd.status import SourceState
@@ -63,7 +64,7 @@ class Bench:
             exchange_url="http://127.0.0.1:1/x",
             start_hour=start,
             newest_end_s=None,
-            settings=ExchangeSettings(("*",), late_poll_s=60, decoded_bytes_max=10_000, stalled_after_s=7200),
+            settings=Settings(("*",), poll_s=60, maintenance_poll_s=30, decoded_bytes_max=10_000, stalled_after_s=7200),
             client=self.upstream,
             stream=self.stream,
             journal=Journal(self.kept, self.clock, self._noted),
