@@ -365,7 +365,7 @@ def load_reference() -> Reference:
 
 def _keep(config: Config) -> Keep:
     retention = config.retention
-    return Keep(retention.bronze_days, retention.silver_days, retention.gold_days)
+    return Keep(retention.bronze_days, retention.river_days, retention.silver_days, retention.gold_days)
 
 
 def _reason(error: OSError) -> str:

@@ -15,7 +15,7 @@ import click
 
 from ledgerd.app import serve
 from ledgerd.clock import Clock, ScaledClock, SystemClock
-from ledgerd.config import Config, Daemon, Http, Realm, Throttle, Upstream
+from ledgerd.config import Config, Daemon, Http, Realm, Secret, Throttle, Upstream
 from ledgerd.config.load import Loaded
 from ledgerd.errors import CannotStart, UsageError
 from ledgerd.harvest.market_harvester import KIND
@@ -27,6 +27,10 @@ HISTORY_HOURS = 24
 HEAD_START_S = 30 * 24 * 3600
 """The demo's clock starts this far in the past, so that even a fast market stays behind the real time for days."""
 REQUESTS_PER_S = 20.0
+CHANGES_PER_S = 38.0
+"""Stash changes of the river a second of real time, as upstream's were measured, however fast the market."""
+RIVER_POLL_S = 1.0
+"""Real seconds between two looks at the end of the river."""
 MARKER = "demo"
 """The file that marks a data directory as a demo's."""
 
@@ -35,9 +39,9 @@ async def run_demo(*, port: int, data_dir: Path, speed: float, seed: int) -> Non
     """The whole daemon on the embedded engine against a stand-in of its own, both on one fast clock."""
     _claim(data_dir)
     clock = ScaledClock(_reached_s(data_dir / "spool") or time.time() - HEAD_START_S, speed)
-    options = _options(seed=seed, history_hours=HISTORY_HOURS + 2, port=0)
+    options = _options(seed=seed, history_hours=HISTORY_HOURS + 2, port=0, river_rate=CHANGES_PER_S / speed)
     async with _standing_in(options, clock) as upstream:
-        loaded = _loaded(upstream, port, data_dir)
+        loaded = _loaded(upstream, options, port, data_dir, speed)
         try:
             await serve(lambda: loaded, clock=clock, on_listen=lambda url: click.echo(_welcome(url, upstream, speed)))
         except CannotStart as error:
@@ -108,15 +112,22 @@ def _options(**options: Any) -> SimOptions:  # noqa: ANN401  SimOptions checks t
         raise UsageError(f"{error}.", "See: ledgerd sim --help") from error
 
 
-def _loaded(upstream: str, port: int, data_dir: Path) -> Loaded:
+def _loaded(upstream: str, options: SimOptions, port: int, data_dir: Path, speed: float) -> Loaded:
     """The demo's configuration; a reload reads the same again."""
     config = Config(
         daemon=Daemon(environment="demo", contact="demo@example.org", data_dir=data_dir.absolute()),
         http=Http(listen=f"127.0.0.1:{port}"),
-        upstream=Upstream(exchange_url=f"{upstream}/api/currency-exchange"),
+        upstream=Upstream(
+            exchange_url=f"{upstream}/api/currency-exchange",
+            api_url=upstream,
+            auth_url=f"{upstream}/oauth",
+            client_id=options.client_id,
+            client_secret=Secret(options.client_secret),
+            river_poll_s=RIVER_POLL_S * speed,
+        ),
         throttle=Throttle(requests_per_s=REQUESTS_PER_S, backfill_requests_per_s=REQUESTS_PER_S),
         realms=(
-            Realm(name="pc", exchange_from=f"-{HISTORY_HOURS}h"),
+            Realm(name="pc", exchange_from=f"-{HISTORY_HOURS}h", river=True),
             Realm(name="poe2", exchange_from=f"-{HISTORY_HOURS}h"),
         ),
     )

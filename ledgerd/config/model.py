@@ -157,6 +157,7 @@ class Retention(Section):
     """How long rows are kept; 0 keeps them for ever."""
 
     bronze_days: Days = Field(default=90, description="Days of rows as they came; 0 keeps them for ever.")
+    river_days: Days = Field(default=7, description="Days of public stashes as they came, of which a day is gigabytes.")
     silver_days: Days = Field(default=400, description="Days of refined rows; 0 keeps them for ever.")
     gold_days: Days = Field(default=0, description="Days of prices; 0 keeps them for ever.")
 

@@ -24,7 +24,9 @@ BRONZE = {
     "bronze_requests": "requested_at",
     "bronze_quarantine": "retrieved_at",
 }
-"""Partitioned by the week of this column, which their TTL counts from, too. Silver and gold have no TTL: it would count
+"""Partitioned by the week of this column, which their TTL counts from, too."""
+RIVER = {"bronze_raw_stashes": "retrieved_at", "bronze_river_counts": "retrieved_at"}
+"""As ``BRONZE``, by the day, for a day of it is gigabytes. Silver and gold have no TTL: it would count
 from the hours they are about, and eat freshly read history before gold has seen it."""
 SILVER = ("silver_exchange_ticks", "silver_currency_norm", "silver_currency_price")
 GOLD = ("gold_currency_snapshot",)
@@ -36,11 +38,14 @@ class Keep:
     """How many days each layer keeps its rows; 0: for ever. Bronze counts from retrieval, the others from the hour."""
 
     bronze_days: int
+    river_days: int
     silver_days: int
     gold_days: int
 
     def days(self, table: str) -> int:
         """What applies to ``table``."""
+        if table in RIVER:
+            return self.river_days
         if table in BRONZE:
             return self.bronze_days
         return self.silver_days if table in SILVER else self.gold_days
@@ -48,7 +53,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition of a table, named as ClickHouse does: ``20251006`` the week of that Monday, ``202510`` a month."""
+    """A partition of a table, named as ClickHouse does: ``20251006`` that day or its week, ``202510`` a month."""
 
     table: str
     id: str
@@ -59,6 +64,8 @@ class Partition:
     def end_s(self) -> int:
         """The first unix second behind it."""
         first = datetime(int(self.id[:4]), int(self.id[4:6]), int(self.id[6:] or 1), tzinfo=UTC)
+        if self.table in RIVER:
+            return int((first + timedelta(days=1)).timestamp())
         following = first + timedelta(days=7) if self.table in BRONZE else (first + timedelta(days=31)).replace(day=1)
         return int(following.timestamp())
 
@@ -85,7 +92,7 @@ def expired(
         for partition in partitions
         if (days := keep.days(partition.table))
         and partition.end_s + days * DAY_S <= now_s
-        and partition.end_s <= (retrieved_s if partition.table in BRONZE else hour_s)
+        and partition.end_s <= (retrieved_s if partition.table in BRONZE | RIVER else hour_s)
     ]
 
 
@@ -123,7 +130,7 @@ class Retention:
     async def run_once(self) -> list[Partition]:
         """Drop what is expired now, oldest first, and return it."""
         await self._hold_ttls()
-        tables = [*BRONZE, *SILVER, *GOLD]
+        tables = [*BRONZE, *RIVER, *SILVER, *GOLD]
         found = [Partition(*row) for row in await self._engine.rows(SQL["partitions"], {"tables": tables})]
         dropped = expired(found, self.keep, await self._open_batches(), self._clock.now())
         dropped.sort(key=lambda partition: partition.end_s)
@@ -145,7 +152,7 @@ class Retention:
         return batches
 
     async def _hold_ttls(self) -> None:
-        rows = await self._engine.rows(SQL["table_ttls"], {"tables": list(BRONZE)})
+        rows = await self._engine.rows(SQL["table_ttls"], {"tables": [*BRONZE, *RIVER]})
         for table, days in ttl_changes(dict(rows), self.keep).items():
-            ttl = f"MODIFY TTL toDateTime({BRONZE[table]}) + INTERVAL {days} DAY" if days else "REMOVE TTL"
+            ttl = f"MODIFY TTL toDateTime({(BRONZE | RIVER)[table]}) + INTERVAL {days} DAY" if days else "REMOVE TTL"
             await self._engine.execute(f"ALTER TABLE {table} {ttl}", timeout_s=DROP_TIMEOUT_S)

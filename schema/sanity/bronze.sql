@@ -26,6 +26,41 @@ WHERE startsWith(c.source, 'exchange-') AND rows_booked != rows_stored + rows_qu
 ORDER BY c.committed_at DESC
 LIMIT 50;
 
+-- The river by lane, the last 24 hours. Good: newest_age_s near 300 plus a few while harvesting; league '' is tombstones.
+SELECT
+    realm, league, count() AS changes, uniqExact(stash_id) AS stashes, sum(item_count) AS items,
+    countIf(NOT public) AS tombstones, formatReadableSize(sum(length(payload))) AS json,
+    dateDiff('second', max(retrieved_at), now64(3, 'UTC')) AS newest_age_s
+FROM bronze_raw_stashes
+WHERE retrieved_at > now('UTC') - INTERVAL 24 HOUR
+GROUP BY realm, league
+ORDER BY realm, changes DESC;
+
+-- The river's leagues nobody asked for, the last 24 hours. Good: none that you miss.
+SELECT realm, league, sum(stashes) AS changes_left_out, sum(items) AS items_left_out
+FROM bronze_river_counts
+WHERE NOT stored AND retrieved_at > now('UTC') - INTERVAL 24 HOUR
+GROUP BY realm, league
+ORDER BY realm, changes_left_out DESC;
+
+-- The river's books against its rows, batch by batch, the last 50 that differ. Good: no rows (partitions that retention
+-- dropped aside).
+SELECT
+    c.source AS source, c.seq AS seq, c.batch_id AS batch_id, c.rows AS rows_booked, c.rows_skipped AS rows_skipped,
+    s.kept AS rows_stored, n.kept AS counted_stored, n.left_out AS counted_skipped
+FROM bronze_ingest_checkpoints AS c
+LEFT JOIN (SELECT batch_id, count() AS kept FROM bronze_raw_stashes GROUP BY batch_id) AS s ON s.batch_id = c.batch_id
+LEFT JOIN
+(
+    SELECT batch_id, sumIf(stashes, stored) AS kept, sumIf(stashes, NOT stored) AS left_out
+    FROM bronze_river_counts
+    GROUP BY batch_id
+) AS n ON n.batch_id = c.batch_id
+WHERE startsWith(c.source, 'river-')
+    AND (rows_booked != rows_stored OR rows_stored != counted_stored OR rows_skipped != counted_skipped)
+ORDER BY c.committed_at DESC
+LIMIT 50;
+
 -- Chains. Good: breaks 0 (each batch begins where the one before ended), twice 0 (no batch committed two times).
 SELECT
     source, count() AS batches, max(seq) AS newest_seq, sum(pages) AS pages,

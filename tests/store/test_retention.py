@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ledgerd.clock import SystemClock
-from ledgerd.etl.retention import BRONZE, DAY_S, Keep, OpenBatch, Partition, Retention, expired, ttl_changes
+from ledgerd.etl.retention import BRONZE, DAY_S, RIVER, Keep, OpenBatch, Partition, Retention, expired, ttl_changes
 from ledgerd.etl.runner import load_steps
 from ledgerd.events import tally
 from ledgerd.store.migrate import Migrator
@@ -13,7 +13,7 @@ from tests.store.exchange_rows import CHAOS, DIVINE, body, commit, land, market
 from tests.store.refining import runner
 
 PAGE = body(market(DIVINE, CHAOS, (50, 5000)))
-KEEP = Keep(bronze_days=10, silver_days=20, gold_days=40)
+KEEP = Keep(bronze_days=10, river_days=3, silver_days=20, gold_days=40)
 
 
 def unix_s(text):
@@ -23,7 +23,8 @@ def unix_s(text):
 MONDAY_S = unix_s("2026-06-01")
 WEEK = Partition("bronze_exchange_events", "20260601", 5, 50)
 MONTH = Partition("silver_exchange_ticks", "202606", 5, 50)
-WEEK_END_S, MONTH_END_S = unix_s("2026-06-08"), unix_s("2026-07-01")
+DAY = Partition("bronze_raw_stashes", "20260603", 5, 50)
+WEEK_END_S, MONTH_END_S, DAY_END_S = unix_s("2026-06-08"), unix_s("2026-07-01"), unix_s("2026-06-04")
 
 
 @pytest.mark.parametrize(
@@ -31,16 +32,18 @@ WEEK_END_S, MONTH_END_S = unix_s("2026-06-08"), unix_s("2026-07-01")
     [
         (WEEK, WEEK_END_S),
         (MONTH, MONTH_END_S),
+        (DAY, DAY_END_S),
         (Partition("gold_currency_snapshot", "202612", 0, 0), unix_s("2027-01-01")),
         (Partition("gold_currency_snapshot", "202402", 0, 0), unix_s("2024-03-01")),
     ],
 )
-def test_a_partition_ends_with_its_week_or_its_month(partition, expected):
+def test_a_partition_ends_with_its_day_its_week_or_its_month(partition, expected):
     assert partition.end_s == expected
 
 
 @pytest.mark.parametrize(
-    ("partition", "oldest_drop_s"), [(WEEK, WEEK_END_S + 10 * DAY_S), (MONTH, MONTH_END_S + 20 * DAY_S)]
+    ("partition", "oldest_drop_s"),
+    [(WEEK, WEEK_END_S + 10 * DAY_S), (MONTH, MONTH_END_S + 20 * DAY_S), (DAY, DAY_END_S + 3 * DAY_S)],
 )
 def test_a_partition_goes_when_its_last_row_is_past_its_days(partition, oldest_drop_s):
     assert expired([partition], KEEP, [], oldest_drop_s) == [partition]
@@ -48,7 +51,7 @@ def test_a_partition_goes_when_its_last_row_is_past_its_days(partition, oldest_d
 
 
 def test_nought_days_keep_for_ever():
-    assert expired([WEEK, MONTH], Keep(0, 0, 0), [], 9e9) == []
+    assert expired([WEEK, MONTH, DAY], Keep(0, 0, 0, 0), [], 9e9) == []
 
 
 @pytest.mark.parametrize(("retrieved_s", "expected"), [(WEEK_END_S, [WEEK]), (WEEK_END_S - 1, [])])
@@ -74,7 +77,7 @@ def test_silver_stays_while_an_open_batch_looks_back_on_it(after_days, expected)
     ],
 )
 def test_the_engines_ttl_always_acts_later_than_retention(has, days, expected):
-    assert ttl_changes({"bronze_requests": has}, Keep(days, 0, 0)) == expected
+    assert ttl_changes({"bronze_requests": has}, Keep(days, days, 0, 0)) == expected
 
 
 @pytest.fixture
@@ -137,16 +140,16 @@ async def test_a_step_of_a_new_version_gets_its_input_before_it_goes(db):
 
 async def ttls(db):
     sql = "SELECT name, engine_full FROM system.tables WHERE name IN {names:Array(String)}"
-    found = await db.rows(sql, {"names": list(BRONZE)})
+    found = await db.rows(sql, {"names": [*BRONZE, *RIVER]})
     return {name: "".join(re.findall(r"toIntervalDay\((\d+)\)", engine)) for name, engine in found}
 
 
 async def test_ttls_follow_longer_retention_and_leave_when_rows_are_kept_for_ever(db):
-    retention = Retention(db, load_steps(), ManualClock(MONDAY_S), Keep(500, 0, 0))
+    retention = Retention(db, load_steps(), ManualClock(MONDAY_S), Keep(500, 500, 0, 0))
     seen = [await ttls(db)]
     for days in (500, 90, 0, 90):
-        retention.keep = Keep(days, 0, 0)
+        retention.keep = Keep(days, days, 0, 0)
         await retention.run_once()
         seen.append(await ttls(db))
 
-    assert seen == [dict.fromkeys(BRONZE, text) for text in ("400", "560", "560", "", "")]
+    assert seen == [dict.fromkeys(BRONZE | RIVER, text) for text in ("400", "560", "560", "", "")]

@@ -8,6 +8,18 @@ from tests.store.exchange_rows import CHAOS, DIVINE, body, commit, land, market
 from tests.store.refining import runner
 
 HOUR_S = 1_787_086_800
+RIVER = (
+    """
+    INSERT INTO landing_river_stashes_1
+    SELECT 'river-pc-000000', 0, 'pc', '1-1', '2-2', ['*'], now64(3), '{}',
+        ('s', true, 'a', 'tab', 'PremiumStash', 'Mirage'), 7
+    """,
+    """
+    INSERT INTO bronze_river_counts
+    SELECT 'pc', 'Standard', 'river-pc-000001', 0, 3, 9, false, now64(3)
+    """,
+)
+"""A batch of one change stored, and one of changes nobody asked for whose books do not say so."""
 
 
 def text_of(layer):
@@ -39,8 +51,8 @@ async def test_sanity_queries_run_and_find_a_good_database_good(engine):
 
     answers = {layer: [await engine.rows(query) for query in sanity(layer)] for layer in ("bronze", "silver", "gold")}
 
-    _, differing, chains, gaps, quarantine, *_ = answers["bronze"]
-    assert (differing, gaps) == ([], [])
+    _, differing, _, _, river_differing, chains, gaps, quarantine, *_ = answers["bronze"]
+    assert (differing, river_differing, gaps) == ([], [], [])
     assert [row[4:6] for row in chains] == [(0, 0)]
     assert [row[:3] for row in quarantine] == [("exchange-poe2", "market is not an object", 2)]
     ticks, untouched, _, impossible, nameless, steps = answers["silver"]
@@ -58,3 +70,15 @@ async def test_sanity_shows_a_batch_whose_rows_are_gone(engine):
     await commit(engine, 2, HOUR_S + 7200, rows=9)
 
     assert [row[1:] for row in await engine.rows(sanity("bronze")[1])] == [(2, "exchange-poe2-000002", 9, 0, 0)]
+
+
+async def test_sanity_shows_a_river_by_lane_and_a_batch_whose_rows_are_gone(engine):
+    await Migrator(engine, SystemClock()).apply()
+    for seq, sql in enumerate(RIVER):
+        await engine.execute(sql)
+        await commit(engine, seq, HOUR_S, rows=1, source="river-pc")
+    _, _, lanes, left_out, differing, *_ = [await engine.rows(query) for query in sanity("bronze")]
+
+    assert [row[:6] for row in lanes] == [("pc", "Mirage", 1, 1, 7, 0)]
+    assert left_out == [("pc", "Standard", 3, 9)]
+    assert [row[1:] for row in differing] == [(1, "river-pc-000001", 1, 0, 0, 0, 3)]
