@@ -9,9 +9,10 @@ from ledgerd.clock import Clock
 from ledgerd.config import Config, Realm, user_agent
 from ledgerd.harvest.ingest_status import IngestStatus
 from ledgerd.harvest.strands import EXCHANGE, RIVER, Loom, Strand, has_credentials, oauth_of, wanted
+from ledgerd.spool.checkpoint import record_breaks
 from ledgerd.spool.journal import Journal, quarantine_landing, requests_landing
 from ledgerd.spool.spool import Spool
-from ledgerd.spool.writer import Committed, SealRules, Writer, record_breaks, writer_name
+from ledgerd.spool.writer import Committed, SealRules, Writer, writer_name
 from ledgerd.status import WELL, LaneStatus, SourceState, SourceStatus
 from ledgerd.store.engine import Engine
 from ledgerd.supervise import Heart, Service, State, Supervisor

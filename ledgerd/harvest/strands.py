@@ -18,9 +18,10 @@ from ledgerd.harvest.market_harvester import ExchangeSource
 from ledgerd.harvest.river_landing import RiverLanding
 from ledgerd.harvest.river_source import RiverSource, river_url
 from ledgerd.harvest.source import Settings, Source
+from ledgerd.spool.checkpoint import last_checkpoint
 from ledgerd.spool.journal import Journal
 from ledgerd.spool.spool import Spool
-from ledgerd.spool.writer import Committed, Landing, SealRules, Writer, last_checkpoint
+from ledgerd.spool.writer import Committed, Landing, SealRules, Writer
 from ledgerd.store.engine import Engine
 from ledgerd.store.queries import load_queries
 from ledgerd.upstream.client import Client

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ledgerd.clock import Clock, wait_for
 from ledgerd.errors import QueryRefused, StoreUnavailable
-from ledgerd.events import BatchCommitted, GapFound, JournalCommitted, Noted, Quarantined, emit
+from ledgerd.events import BatchCommitted, JournalCommitted, Noted, Quarantined, emit
 from ledgerd.failpoint import failpoint
 from ledgerd.spool.patience import Patience
 from ledgerd.spool.record import JSON, Page
@@ -262,7 +262,7 @@ class Writer:
         expected = dict(landed.expected)
         if short := {seq: each for seq, each in _short(expected, counted).items() if seq not in unfit}:
             repaired = await asyncio.to_thread(self._landing.repair, batch, recipe, pages, short)
-            await self._insert(batch, repaired.inserts)
+            await self._repair(batch, repaired.inserts)
             counted = await self._landing.count(self._engine, batch)
             expected |= repaired.expected
         kept = {seq: counted.pages.get(seq, Found()) for seq in unfit if not expected.get(seq)}
@@ -270,6 +270,13 @@ class Writer:
             found = {seq: f"{each.total} of {expected.get(seq, 0)}" for seq, each in short.items()}
             await self._quarantine_pages(batch, pages, found, unfit)
         return counted
+
+    async def _repair(self, batch: Batch, inserts: Sequence[Insert]) -> None:
+        """Bring in what the engine left out; or, once that failed often enough, leave it to the quarantine."""
+        try:
+            await self._insert(batch, inserts)
+        except (StoreUnavailable, QueryRefused) as error:
+            await self._lose_patience(batch, inserts, error, "its short pages go to quarantine")
 
     async def _insert_or_split(self, batch: Batch, inserts: Sequence[Insert], pages: int) -> dict[int, str]:
         """Insert a batch whole or, when that fails again and again in the same way, page by page.
@@ -282,7 +289,7 @@ class Writer:
             try:
                 await self._insert(batch, inserts)
             except (StoreUnavailable, QueryRefused) as error:
-                await self._lose_patience(batch, inserts, error)
+                await self._lose_patience(batch, inserts, error, "its pages go in one by one")
                 counted = await self._landing.count(self._engine, batch)
                 alone = [seq for seq in range(pages) if counted.pages.get(seq, Found()).total == 0]
                 await self._stream.set_alone(batch, alone)
@@ -291,9 +298,12 @@ class Writer:
         return await self._insert_alone(batch, inserts, alone)
 
     async def _lose_patience(
-        self, batch: Batch, inserts: Sequence[Insert], error: StoreUnavailable | QueryRefused
+        self, batch: Batch, inserts: Sequence[Insert], error: StoreUnavailable | QueryRefused, then: str
     ) -> None:
-        """Return once ``batch`` has failed often enough; raise until then, and for what is no fault of its rows."""
+        """Return once ``batch`` has failed often enough; raise until then, and for what is no fault of its rows.
+
+        ``then``: what happens to it.
+        """
         if isinstance(error, QueryRefused) and error.code == 0:  # ours: is it the rows, or is a table not there?
             for insert in inserts:
                 await self._engine.rows(f"SELECT {', '.join(insert.columns)} FROM {insert.table} LIMIT 0")  # noqa: S608  names of our own
@@ -301,7 +311,7 @@ class Writer:
             if isinstance(error, QueryRefused) and is_repeatable(error):
                 raise StoreUnavailable(error.message, error.hint or "See: ledgerd status") from error
             raise error
-        note = f"{batch.batch_id} failed {self._patience.failures} times; its pages go in one by one: {error.message}"
+        note = f"{batch.batch_id} failed {self._patience.failures} times; {then}: {error.message}"
         emit(Noted(self._landing.source, note=note))
 
     async def _insert_alone(self, batch: Batch, inserts: Sequence[Insert], alone: Sequence[int]) -> dict[int, str]:
@@ -364,29 +374,3 @@ def _short(expected: Mapping[int, int], counted: Counted) -> dict[int, Found]:
     """The pages that did not become as many rows as they must."""
     found = {seq: counted.pages.get(seq, Found()) for seq in expected}
     return {seq: each for seq, each in found.items() if each.total != expected[seq]}
-
-
-async def last_checkpoint(engine: Engine, source: str) -> tuple[int, str] | None:
-    """``(seq, next_cursor)`` of the newest commit of ``source``: the fallback when the spool is lost."""
-    rows = await engine.rows(load_queries()["last_checkpoint"], {"source": source})
-    if not rows:
-        return None
-    seq, cursor = rows[0]
-    if not isinstance(seq, int) or not isinstance(cursor, str):
-        raise StoreUnavailable(
-            "bronze_ingest_checkpoints holds a row of another shape", "See: ledgerd migrate --status"
-        )
-    return seq, cursor
-
-
-async def record_breaks(engine: Engine, breaks: Sequence[tuple[str, str, str]], clock: Clock) -> None:
-    """Write a gap for each break start-up found in a chain: pages the disk lost between two that it kept.
-
-    ``breaks``: ``(stream, after_next, found_asked)``; the same break again, at a later start, is a no-op.
-    """
-    for stream, after_next, found_asked in breaks:
-        reason = "the spool lost these pages"
-        row = (stream, stream.partition("-")[2], after_next, found_asked, reason, clock.now())
-        columns = ("source", "realm", "cursor_from", "cursor_to", "reason", "retrieved_at")
-        emit(GapFound(stream, after_next, found_asked, reason))
-        await engine.insert("bronze_gaps", columns, [row], token=f"break-{stream}-{after_next}-{found_asked}")

@@ -1,5 +1,7 @@
 """The writer against an engine that will not take a page: nothing lost, nothing twice, nothing stuck."""
 
+from dataclasses import replace
+
 import orjson
 import pytest
 
@@ -10,7 +12,7 @@ from ledgerd.spool.journal import Journal, requests_landing
 from ledgerd.spool.patience import FAILURES_MAX, PATIENCE_S
 from ledgerd.spool.record import Page
 from ledgerd.spool.spool import Spool
-from ledgerd.spool.writer import MISMATCH, SealRules, Writer
+from ledgerd.spool.writer import MISMATCH, Insert, Repaired, SealRules, Writer
 from ledgerd.store.faults import fault
 from ledgerd.supervise import Heart
 from tests.clocks import ORIGIN_S, ManualClock
@@ -130,6 +132,21 @@ async def test_a_short_want_of_memory_is_waited_out(bench):
             await it.flush()
 
     assert it.quarantined() == []
+
+
+async def test_a_repair_the_engine_never_takes_leaves_its_page_to_the_quarantine(bench, monkeypatch):
+    it = bench(Engine())
+    slow = Insert("landing_slow", ("batch_id", "page_seq", "payload"), [("b", 0, POISON)], "-slow")
+    landing = it.writer._landing
+    whole = landing.land
+    monkeypatch.setattr(landing, "land", lambda *about: replace(whole(*about), expected={0: 2}))
+    monkeypatch.setattr(landing, "repair", lambda *_: Repaired([slow], {0: 2}))
+    await it.freeze("a")
+    await it.fail()
+    await it.flush()
+
+    assert it.quarantined() == [(0, MISMATCH)]
+    assert (it.stored(), len(it.commits), it.stream.sealed()) == ([0], 1, [])
 
 
 async def test_a_missing_table_is_no_fault_of_the_rows(bench):
