@@ -176,7 +176,8 @@ def _shown_river(found: Gist, stashes: Sequence[Change], leagues: Sequence[str])
     named = [str(change.stash.get("league") or LEAGUELESS) for change in stashes]
     items = Counter[str]()
     for league, change in zip(named, stashes, strict=True):
-        items[league] += len(change.stash.get("items") or ())
+        held = change.stash.get("items")
+        items[league] += len(held) if isinstance(held, list) else 0
     yield table(("league", "changes", "items"), [(name, n, items[name]) for name, n in Counter(named).most_common()])
     wanted = [change for league, change in zip(named, stashes, strict=True) if "*" in leagues or league in leagues]
     yield f"shown   {min(SHOWN, len(wanted))} of {len(wanted)} changes of {', '.join(leagues)}"

@@ -21,9 +21,7 @@ def runs_back(asked: str, following: str) -> bool:
     (True, False, True)
     """
     before, after = _counters(asked), _counters(following)
-    if len(before) != len(after):
-        return following == asked
-    return all(new <= old for old, new in zip(before, after, strict=True))
+    return len(before) == len(after) and all(new <= old for old, new in zip(before, after, strict=True))
 
 
 def _counters(change_id: str) -> list[int]:

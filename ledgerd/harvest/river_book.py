@@ -27,8 +27,15 @@ class RiverBook(Book):
         self._stored_until_s: float | None = None
 
     def ended(self, at_s: float) -> None:
-        """At ``at_s``, unix seconds, upstream had no more than is frozen now: once that is committed, we have all."""
-        self._met.append((self._committed_pages + self._waiting(), at_s))
+        """At ``at_s``, unix seconds, upstream had no more than is frozen now: once that is committed, we have all.
+
+        A batch that is committed and not retired yet still waits; an end met meanwhile, which counted it twice, gives
+        way to the next.
+        """
+        pages = self._committed_pages + self._waiting()
+        while self._met and self._met[-1][0] > pages:
+            self._met.pop()
+        self._met.append((pages, at_s))
         self._settle()
 
     def is_live(self) -> bool:

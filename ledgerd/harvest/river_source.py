@@ -199,7 +199,8 @@ class RiverSource(Source[str]):
     async def _read(self, asked: str, answer: Answer) -> Gist:
         """What the chain needs of a body. UnreadableBody or UnreadableRiverPage, too, for an id that leads nowhere."""
         found = await asyncio.to_thread(_gist, answer, self.settings.decoded_bytes_max)
-        if not found.is_empty and not self._leads_on(asked, found.next_change_id):
+        is_end = found.is_empty and (self._is_seeking or found.next_change_id == asked)
+        if not is_end and not self._leads_on(asked, found.next_change_id):
             raise UnreadableRiverPage(f"next_change_id {found.next_change_id} does not lead on")
         return found
 
@@ -209,7 +210,7 @@ class RiverSource(Source[str]):
         if self._is_seeking:
             self._search(following, is_empty=found.is_empty)
             return
-        if not found.is_empty or self._leads_on(asked, following):
+        if following != asked:
             await self._freeze_page(asked, following, answer)
         self._is_at_end = self._tide.told(0 if found.is_empty else found.stashes)
         if self._is_at_end:
@@ -237,9 +238,10 @@ class RiverSource(Source[str]):
             raise UpstreamUnavailable(
                 f"{self.name}: the page after {asked or 'the beginning'} is unreadable: {reason}", "See: ledgerd status"
             )
+        await self._freeze_page(asked, named, answer)  # first: while the spool is full the page stays unreadable
         self._unreadable_since_s = None
-        emit(Noted(self.name, note=f"goes on at {named} without the page after {asked}: {reason}"))
-        await self._freeze_page(asked, named, answer)
+        without = asked or "the beginning"
+        emit(Noted(self.name, note=f"goes on at {named} without the page after {without}: {reason}"))
 
     async def _freeze_page(self, asked: str, following: str, answer: Answer) -> None:
         at_ms = int(answer.received_at_s * 1000)

@@ -172,8 +172,8 @@ class Source(ABC, Generic[Asked]):
             raise
 
     async def _freeze(self, page: Page) -> None:
-        await self._stream.freeze(page)
-        emit(PageFrozen(self.name, page.asked, page.next, len(page.body)))
+        if await self._stream.freeze(page):
+            emit(PageFrozen(self.name, page.asked, page.next, len(page.body)))
         await self._on_freeze()
 
     def _unusable(self, answer: Answer, reason: str) -> NoReturn:

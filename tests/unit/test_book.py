@@ -1,11 +1,13 @@
 """What a source says of itself: live only when nothing due is missing, and each league as far as it came."""
 
+import weakref
 from types import SimpleNamespace
 
 import pytest
 
 from ledgerd.clock import HOUR_S, rfc3339
-from ledgerd.harvest.book import LANES_MAX, HourBook
+from ledgerd.errors import SpoolFull, UpstreamUnavailable
+from ledgerd.harvest.book import LANES_MAX, RATE_WINDOW_S, HourBook
 from ledgerd.spool.writer import Committed
 from tests.clocks import ORIGIN_S, ManualClock
 
@@ -71,3 +73,55 @@ def test_a_flood_of_league_names_is_bounded():
     assert len(made.lanes()) == LANES_MAX
     assert len(made._skipped) + len(made._newest_s) + len(made._rows) <= 3 * LANES_MAX
     assert len(made._lane_ingested_s) <= LANES_MAX
+
+
+def test_whoever_listens_is_told_when_it_begins_fails_otherwise_or_ceases_to_fail_and_at_no_other_time():
+    made = book(EDGE)
+    told = []
+    made.on_turn = lambda: told.append(made.status(str(EDGE), 7200, None).state.value)
+    reset, full = UpstreamUnavailable("reset"), SpoolFull("no room")
+    made.well()
+    for error in (reset, UpstreamUnavailable("timeout"), full, full, reset):
+        made.failed(error)
+    made.well()
+    made.well()
+
+    assert told == ["degraded", "waiting", "degraded", "live"]
+    assert (made.status(str(EDGE), 7200, None).errors, made.status(str(EDGE), 7200, None).last_error) == (5, "reset")
+
+
+def test_an_error_that_is_over_is_not_kept_alive_with_the_body_it_is_about():
+    made = book(EDGE)
+    error = UpstreamUnavailable("reset")
+    alive = weakref.ref(error)
+    made.failed(error)
+    del error
+
+    assert alive() is None
+
+
+def test_what_upstream_demanded_is_shown_until_it_answers_again():
+    made = book(EDGE)
+    made.told_to_wait(120.0)
+    waiting = made.status(str(EDGE), 7200, None).retry_after_s
+    made.well()
+
+    assert (waiting, made.status(str(EDGE), 7200, None).retry_after_s) == (120.0, None)
+
+
+def test_the_rate_counts_the_requests_of_the_last_five_minutes():
+    clock = ManualClock()
+    made = book(EDGE, clock=clock)
+    for _ in range(30):
+        made.asked()
+        clock.jump(20)
+
+    assert made.status(str(EDGE), 7200, None).avg_req_per_sec == round(14 / RATE_WINDOW_S, 4)
+
+
+def test_a_refusal_outweighs_all_else_and_says_why():
+    made = book(EDGE - 30 * HOUR_S)
+    made.failed(UpstreamUnavailable("reset"))
+    told = made.status(str(EDGE), 7200, "refused 3 times in a row")
+
+    assert (told.state.value, told.last_error) == ("refused", "refused 3 times in a row")
