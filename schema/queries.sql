@@ -1,10 +1,10 @@
 -- Queries the program asks by name, one block each.
 
 -- name: is_committed
--- Whether a batch has its commit row; any batch of that number where {batch} is empty.
-SELECT count()
+-- Whether a batch has its commit row, and whose row has its number: any batch's where {batch} is empty.
+SELECT countIf({batch:String} = '' OR batch_id = {batch:String}) AS own, max(batch_id) AS newest
 FROM bronze_ingest_checkpoints
-WHERE source = {source:String} AND seq = {seq:UInt64} AND ({batch:String} = '' OR batch_id = {batch:String});
+WHERE source = {source:String} AND seq = {seq:UInt64};
 
 -- name: last_checkpoint
 -- Where a source stood at its last commit: the fallback when the spool is lost.
@@ -98,3 +98,39 @@ FROM bronze_river_counts
 WHERE realm = {realm:String} AND batch_id = {batch:String}
 GROUP BY page_seq, league
 ORDER BY page_seq, league;
+
+-- name: claim
+-- Claim {sources} for {holder} on {host}, or say that it still has them: a claim seen within {alive_s} keeps its time.
+INSERT INTO harvest_claims (source, holder, host, since, seen_at, written_at)
+WITH now64(3, 'UTC') AS at
+SELECT wanted.source, {holder:String}, {host:String}, if(had.seen_at > at - {alive_s:UInt32}, had.since, at), at, at
+FROM (SELECT arrayJoin({sources:Array(String)}) AS source) AS wanted
+LEFT JOIN
+(
+    SELECT source, argMax(since, written_at) AS since, argMax(seen_at, written_at) AS seen_at
+    FROM harvest_claims
+    WHERE holder = {holder:String}
+    GROUP BY source
+) AS had ON had.source = wanted.source;
+
+-- name: unclaim
+-- Say that {holder} has left {sources}.
+INSERT INTO harvest_claims (source, holder, host, since, seen_at, written_at)
+SELECT arrayJoin({sources:Array(String)}), {holder:String}, {host:String}, toDateTime64(0, 3, 'UTC'),
+    toDateTime64(0, 3, 'UTC'), now64(3, 'UTC');
+
+-- name: claimants
+-- Of each source, who claimed it first among those seen within {alive_s}: holder and host.
+SELECT source, argMin(holder, (since, holder)) AS first_holder, argMin(host, (since, holder)) AS first_host
+FROM
+(
+    SELECT
+        source, holder, argMax(host, written_at) AS host, argMax(since, written_at) AS since,
+        argMax(seen_at, written_at) AS seen_at
+    FROM harvest_claims
+    WHERE source IN {sources:Array(String)}
+    GROUP BY source, holder
+)
+WHERE seen_at > now64(3, 'UTC') - {alive_s:UInt32}
+GROUP BY source
+ORDER BY source;

@@ -65,7 +65,9 @@ class RiverLanding(LaneLanding):
         pages: dict[int, Found] = {}
         leagues: Counter[str] = Counter()
         left_out: Counter[str] = Counter()
-        for seq, league, stored, skipped in await engine.rows(load_queries()["river_rows_of_batch"], params):
+        settings = {"max_threads": 1}  # a few dozen rows: more threads double what the answer costs
+        rows = await engine.rows(load_queries()["river_rows_of_batch"], params, settings=settings)
+        for seq, league, stored, skipped in rows:
             had = pages.get(seq, Found())
             pages[seq] = Found(had.stored + stored, 0, had.skipped + skipped)
             leagues[lane_of(league, lanes)] += stored

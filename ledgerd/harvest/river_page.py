@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-CHANGE_ID = re.compile(r"\d{1,20}(?:-\d{1,20}){0,9}")
+CHANGE_ID = re.compile(r"[0-9]{1,20}(?:-[0-9]{1,20}){0,9}")
 """Counters joined by dashes; how many there are is upstream's business."""
 _LONG = re.compile(r'[:\[,]\s*(?:(")(-?[0-9]{19,})"|(-?[0-9]{19,})(?=\s*[,\]}]))')
 _INT64_MIN, _UINT64_MAX = -(2**63), 2**64 - 1

@@ -12,9 +12,9 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,8 @@ STOP_S = 10.0
 """How long a stopped query may take to let go of its thread (``sleep(3)`` is the most stubborn known)."""
 KILL_EVERY_S = 0.05
 """A query killed before it registered is not found: ask again."""
+SPARE_BYTES_MAX = 32 << 20
+"""A memory file of this size is kept for the next insert; a batch of the river is 24 MB."""
 
 _SERVER_ARGS = {
     "mark_cache_size": 32 << 20,
@@ -76,6 +78,28 @@ class _Job:
         return remaining_s
 
 
+class _MemoryFiles:
+    """Files for inserts to be written into, by table, used again: new memory for a file costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._spare: dict[str, int] = {}
+
+    @contextmanager
+    def of(self, table: str) -> Iterator[int]:
+        """An open file, the caller's own meanwhile; what was written for ``table`` before may still be in it."""
+        number = self._spare.pop(table, None) or os.memfd_create("ledgerd-insert")
+        try:
+            yield number
+        finally:
+            if os.fstat(number).st_size > SPARE_BYTES_MAX or self._spare.setdefault(table, number) != number:
+                os.close(number)
+
+    def close(self) -> None:
+        """Give up all that are not in use."""
+        while self._spare:
+            os.close(self._spare.popitem()[1])
+
+
 class EmbeddedEngine:
     """The ``Engine`` port on chdb: at most one data directory per process, one process per data directory."""
 
@@ -90,6 +114,7 @@ class EmbeddedEngine:
         self._running: dict[str, _Job] = {}
         self._numbers = itertools.count(1)
         self._types: dict[str, dict[str, str]] = {}
+        self._files = _MemoryFiles()
         self._stops: set[asyncio.Task[None]] = set()
 
     @property
@@ -121,6 +146,7 @@ class EmbeddedEngine:
             await asyncio.wrap_future(self._pools["control"].submit(self._let_go))
         self._shut_pools()
         self._types.clear()
+        self._files.close()
 
     async def rows(
         self, sql: str, params: Params | None = None, *, timeout_s: float = TIMEOUT_S, settings: Settings | None = None
@@ -164,7 +190,7 @@ class EmbeddedEngine:
         if not block:
             return
         typed = await self._typed(table, columns)
-        send = partial(_send, table, typed, block)
+        send = partial(_send, table, typed, block, self._files)
         try:
             await self._run("write", send, timeout_s, {**INSERT_SETTINGS, "insert_deduplication_token": token})
         except LedgerdError:
@@ -308,25 +334,25 @@ def _read_rows(sql: str, params: Mapping[str, str], session: Any, job: _Job) -> 
     return decode_rows(_read_text(sql, "RowBinaryWithNamesAndTypes", params, session, job))[1]
 
 
-def _send(
+def _send(  # noqa: PLR0917 -- the last two come from the worker thread
     table: str,
     columns: Sequence[tuple[str, str]],
     rows: Sequence[Row],
+    files: _MemoryFiles,
     session: Any,  # noqa: ANN401 -- chdb's
     job: _Job,
 ) -> None:
     """Encode ``rows`` into a memory file and have the engine read it."""
-    memory_file = os.memfd_create("ledgerd-insert")
-    try:
-        with os.fdopen(memory_file, "wb", closefd=False) as out:
+    with files.of(table) as number:
+        with os.fdopen(number, "wb", closefd=False) as out:
+            out.seek(0)
             for chunk in encode_rows(columns, rows):
                 job.remaining_s()
                 out.write(chunk)
+            out.truncate()
         names = ", ".join(quoted(name) for name, _ in columns)
         target = ".".join(quoted(part) for part in table.split("."))
-        session.query(f"INSERT INTO {target} ({names}) FROM INFILE '/proc/self/fd/{memory_file}' FORMAT RowBinary")
-    finally:
-        os.close(memory_file)
+        session.query(f"INSERT INTO {target} ({names}) FROM INFILE '/proc/self/fd/{number}' FORMAT RowBinary")
 
 
 def _take_directory(path: Path) -> None:

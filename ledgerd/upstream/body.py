@@ -1,9 +1,15 @@
-"""Undoing an answer's content encoding without trusting it: bounded, and every failure has one name."""
+"""Undoing an answer's content encoding without trusting it: bounded, and every failure has one name.
 
-import zlib
+Gunzipping is isal's: it takes half the time of zlib's, and every page of the river is gunzipped twice.
+"""
+
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
+from isal import isal_zlib
+
 CHUNK_BYTES = 1 << 20
+AT_ONCE_BYTES = 4 << 20
+"""A body that decodes to no more than this, as a page of the river does, is decoded in one piece and never copied."""
 
 _GZIP_WBITS = 31
 
@@ -27,7 +33,18 @@ def decode(body: bytes, encoding: str, bytes_max: int) -> bytes:
         return body
     if kind != "gzip":
         raise UnreadableBody(f"content encoding {kind[:40]!r} is not one we asked for")
-    return _gunzip(body, bytes_max)
+    return _gunzip_at_once(body, bytes_max) or _gunzip(body, bytes_max)
+
+
+def _gunzip_at_once(body: bytes, bytes_max: int) -> bytes | None:
+    """A gzip body of one small member; None where it is anything else, damaged ones included."""
+    inflate = isal_zlib.decompressobj(_GZIP_WBITS)
+    try:
+        plain = inflate.decompress(body, min(AT_ONCE_BYTES, bytes_max + 1))
+    except isal_zlib.error:  # type: ignore[misc]  # isal's stub calls its exception class an instance
+        return None
+    is_whole = inflate.eof and not inflate.unused_data and len(plain) <= bytes_max
+    return plain if is_whole else None
 
 
 def _gunzip(body: bytes, bytes_max: int) -> bytes:
@@ -41,11 +58,11 @@ def _inflate(body: bytes, room: mmap, bytes_max: int) -> int:
     size = 0
     rest = body
     while rest:
-        inflate = zlib.decompressobj(_GZIP_WBITS)
+        inflate = isal_zlib.decompressobj(_GZIP_WBITS)
         while not inflate.eof:
             try:
                 part = inflate.decompress(rest, CHUNK_BYTES)
-            except zlib.error as error:
+            except isal_zlib.error as error:  # type: ignore[misc]  # as above
                 raise UnreadableBody(f"gzip is damaged: {error}") from error
             rest = inflate.unconsumed_tail
             if not part and not inflate.eof:

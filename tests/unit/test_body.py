@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from ledgerd.upstream.body import UnreadableBody, decode
+from ledgerd.upstream.body import AT_ONCE_BYTES, UnreadableBody, decode
 
 PLAIN = b'{"markets": []}'
 
@@ -21,6 +21,17 @@ def test_gzip_of_several_members_is_one_body():
     expected = PLAIN + PLAIN
 
     assert decode(gzip.compress(PLAIN, mtime=0) + gzip.compress(PLAIN), "gzip", 100) == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, AT_ONCE_BYTES - 1, AT_ONCE_BYTES, AT_ONCE_BYTES + 1, 2 * AT_ONCE_BYTES])
+def test_a_body_of_just_the_limit_is_decoded_and_one_byte_less_of_a_limit_refuses_it(size):
+    plain = bytes(size)
+    body = gzip.compress(plain, 1, mtime=0)
+
+    assert decode(body, "gzip", size) == plain
+    if size:
+        with pytest.raises(UnreadableBody, match="larger"):
+            decode(body, "gzip", size - 1)
 
 
 @pytest.mark.parametrize(
