@@ -29,13 +29,17 @@ class SourceState(StrEnum):
     """Upstream fails; trying again with back-off."""
     STALLED = "stalled"
     """No progress for longer than ``freshness.stalled_after_s``."""
+    STANDBY = "standby"
+    """Another ledgerd on the same server harvests it; taken over when that one is gone."""
     REFUSED = "refused"
     """Stopped after repeated refusals; a person must act, then reload."""
     OFF = "off"
     """Switched off by configuration or for want of credentials."""
 
 
-WELL = frozenset({SourceState.STARTING, SourceState.CATCHING_UP, SourceState.LIVE, SourceState.OFF})
+WELL = frozenset(
+    {SourceState.STARTING, SourceState.CATCHING_UP, SourceState.LIVE, SourceState.STANDBY, SourceState.OFF}
+)
 """The states of a source that need nobody's attention."""
 
 

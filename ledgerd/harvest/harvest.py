@@ -7,6 +7,8 @@ from typing import Any
 
 from ledgerd.clock import Clock
 from ledgerd.config import Config, Realm, user_agent
+from ledgerd.events import Noted, emit
+from ledgerd.harvest.claims import RENEW_S, Claims, holder_of
 from ledgerd.harvest.ingest_status import IngestStatus
 from ledgerd.harvest.strands import EXCHANGE, RIVER, Loom, Strand, has_credentials, oauth_of, wanted
 from ledgerd.spool.checkpoint import record_breaks
@@ -14,13 +16,14 @@ from ledgerd.spool.journal import Journal, quarantine_landing, requests_landing
 from ledgerd.spool.spool import Spool
 from ledgerd.spool.writer import Committed, SealRules, Writer, writer_name
 from ledgerd.status import WELL, LaneStatus, SourceState, SourceStatus
-from ledgerd.store.engine import Engine
-from ledgerd.supervise import Heart, Service, State, Supervisor
+from ledgerd.store.engine import EMBEDDED, Engine
+from ledgerd.supervise import Heart, Service, State, Stop, Supervisor
 from ledgerd.upstream.client import Client, Limits, RequestRecord
 from ledgerd.upstream.throttle import Throttle
 
 JOURNAL_RULES = SealRules(pages_max=1_000, bytes_max=32 << 20, after_s=10.0)
 INGEST_STATUS = "ingest-status"
+CLAIMS = "claims"
 JOURNALS = ("requests", "quarantine")
 NO_CREDENTIALS = "it needs upstream.client_id and its secret, which are not configured; the exchange runs without"
 
@@ -75,9 +78,14 @@ class Harvest:
             committed=self._committed,
         )
         self._status = IngestStatus(engine, self.sources, clock)
+        self._claims: Claims | None = None
+        self._rivals: dict[str, str] = {}
 
     async def open(self) -> None:
         """With the spool open: start every service; pages an earlier run left are carried first."""
+        if self._engine.info.name != EMBEDDED:  # an embedded engine has one process, and its lock sees to that
+            self._claims = Claims(self._engine, holder_of(self._config.daemon.data_dir))
+            self._rivals = await self._claims.renew(list(wanted(self._config)))
         self._throttle.restore()
         journal_writers = self._open_journals()
         await self._client.__aenter__()
@@ -86,6 +94,8 @@ class Harvest:
             self._supervisor.start(Service(writer.name, writer.run))
         self._supervisor.start(Service(INGEST_STATUS, self._status.run))
         self.adopt(self._config, await self.prepare(self._config))
+        if self._claims is not None:
+            self._supervisor.start(Service(CLAIMS, self._keep_claims))
 
     async def once(self, kind: str, realm: Realm) -> bool:
         """Without services: fetch one page of a realm's source and carry it to its commit. False at the edge."""
@@ -106,12 +116,12 @@ class Harvest:
         await self._client.__aexit__(None, None, None)
 
     def stop_order(self) -> list[tuple[str, ...]]:
-        """Groups of services in the order they stop: no more pages, then drain, then our own records."""
+        """Groups of services in the order they stop: no more pages, then drain, then our own records and claims."""
         return [
             tuple(self._strands),
             tuple(strand.writer.name for strand in self._strands.values()),
             (INGEST_STATUS,),
-            tuple(writer_name(name) for name in JOURNALS),
+            (CLAIMS, *(writer_name(name) for name in JOURNALS)),  # claims last: until here another would fork the chain
         ]
 
     async def prepare(self, config: Config) -> list[Strand]:
@@ -136,10 +146,13 @@ class Harvest:
     async def drop(self, unwanted: list[Strand]) -> None:
         """Stop each source, then its writer, which carries what was frozen."""
         for strand in unwanted:
-            for service in (strand.source.name, strand.writer.name):
-                await self._supervisor.stop(service, self._config.daemon.stop_deadline_s)
-                if not self._supervisor.is_alive(service):
-                    self._supervisor.forget(service)
+            await self._halt(strand)
+
+    async def _halt(self, strand: Strand) -> None:
+        for service in (strand.source.name, strand.writer.name):
+            await self._supervisor.stop(service, self._config.daemon.stop_deadline_s)
+            if not self._supervisor.is_alive(service):
+                self._supervisor.forget(service)
 
     def sources(self) -> list[SourceStatus]:
         """For ``/status``: every configured realm's sources, those that are switched off too."""
@@ -157,8 +170,31 @@ class Harvest:
         """For ``/status``: what each lane has stored since the process started."""
         return [lane for strand in self._strands.values() for lane in strand.source.lanes()]
 
+    async def _keep_claims(self, stop: Stop, heart: Heart) -> None:
+        """Service: renew our claims; stand by for a source another claimed before us, take over what it has left."""
+        claims = self._claims
+        while claims is not None and not await heart.sleep(stop, RENEW_S):
+            await self._yield_to(await claims.renew(list(wanted(self._config))))
+            heart.beat()
+        if claims is not None:
+            await claims.leave([name for name in wanted(self._config) if name not in self._rivals])
+
+    async def _yield_to(self, rivals: dict[str, str]) -> None:
+        """Let ``rivals`` have their sources, and take up those they have left where the last commit stands."""
+        before, self._rivals = self._rivals, rivals
+        for name in rivals.keys() & self._strands.keys() - before.keys():
+            await self._halt(self._strands[name])
+            emit(Noted(name, note=f"stands by: {rivals[name]} harvests it"))
+        for name in before.keys() & self._strands.keys() - rivals.keys():
+            kind, realm = wanted(self._config)[name]
+            strand = self._strands[name] = await self._loom.strand(kind, realm, self._config)
+            self._start(strand)
+            emit(Noted(name, note=f"takes over from {before[name]}"))
+
     def _start(self, strand: Strand) -> None:
-        """Start what of ``strand`` is not alive; a source that was refused gets another chance."""
+        """Start what of ``strand`` is not alive and ours; a source that was refused gets another chance."""
+        if strand.source.name in self._rivals:
+            return
         services = (
             Service(strand.writer.name, strand.writer.run),
             Service(strand.source.name, strand.source.run),
@@ -170,6 +206,9 @@ class Harvest:
     def _told(self, strand: Strand) -> SourceStatus:
         """A source as it is, its writer counted in: pages that nobody stores are no progress."""
         source, writer = strand.source.name, strand.writer.name
+        if source in self._rivals:
+            why = f"{self._rivals[source]} harvests it"
+            return replace(strand.source.status(None), state=SourceState.STANDBY, last_error=why)
         status = strand.source.status(self._refusal(source) or self._refusal(writer))
         if status.state not in WELL:
             return status

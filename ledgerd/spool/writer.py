@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from ledgerd.clock import Clock, wait_for
-from ledgerd.errors import QueryRefused, StoreUnavailable
+from ledgerd.errors import ChainBroken, QueryRefused, StoreUnavailable
 from ledgerd.events import BatchCommitted, JournalCommitted, Noted, Quarantined, emit
 from ledgerd.failpoint import failpoint
 from ledgerd.spool.patience import Patience
@@ -224,11 +224,18 @@ class Writer:
         await self._stream.retire(batch)
 
     async def _is_committed(self, batch: Batch) -> bool:
+        """Whether ``batch`` has its commit row. ChainBroken when another harvester's batch has its number."""
         rows = await self._engine.rows(
             load_queries()["is_committed"],
             {"source": self._landing.source, "seq": batch.seq, "batch": batch.batch_id if batch.recipe else ""},
         )  # without its seal a batch has lost its name; its number tells
-        return bool(rows[0][0])
+        own, newest = rows[0]
+        if newest and not own:
+            raise ChainBroken(
+                f"{self._landing.source}: another ledgerd went on from here with {newest}; {batch.batch_id} must wait.",
+                f"Let one of them harvest it. To give up what waits here, stop, then: mv {batch.path.parent} elsewhere",
+            )
+        return bool(own)
 
     async def _store(self, batch: Batch) -> None:
         pages = await self._stream.pages(batch)

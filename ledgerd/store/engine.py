@@ -8,6 +8,7 @@ Row = tuple[Any, ...]
 Params = Mapping[str, Any]
 Settings = Mapping[str, str | int]
 
+EMBEDDED, SERVER = "embedded", "server"
 TIMEOUT_S = 30.0
 """How long a query may take unless its caller says otherwise."""
 
@@ -35,7 +36,7 @@ is our licence to forget the page, so the rows are on disk before it is written.
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """Which engine answers: ``name`` is ``embedded`` or ``server``, ``version`` is ClickHouse's."""
+    """Which engine answers: ``name`` is EMBEDDED or SERVER, ``version`` is ClickHouse's."""
 
     name: str
     version: str

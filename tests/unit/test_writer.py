@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from ledgerd.clock import HOUR_S, hour_of
-from ledgerd.errors import QueryRefused, StoreUnavailable
+from ledgerd.errors import ChainBroken, QueryRefused, StoreUnavailable
 from ledgerd.harvest.exchange_landing import ExchangeLanding
 from ledgerd.spool.journal import Journal, requests_landing
 from ledgerd.spool.patience import FAILURES_MAX, PATIENCE_S
@@ -47,7 +47,9 @@ class Engine:
                 raise self.probed
             return []
         if "bronze_ingest_checkpoints" in sql:
-            return [(sum(row["seq"] == params["seq"] for row in self.tables.get("bronze_ingest_checkpoints", [])),)]
+            rows = [row for row in self.tables.get("bronze_ingest_checkpoints", []) if row["seq"] == params["seq"]]
+            own = sum(params["batch"] in {"", row["batch_id"]} for row in rows)
+            return [(own, max((row["batch_id"] for row in rows), default=""))]
         landed = self.tables.get("landing_exchange_1", [])
         return [
             (row["page_seq"], "Standard", 1, 0, row["asked"]) for row in landed if row["batch_id"] == params["batch"]
@@ -147,6 +149,17 @@ async def test_a_repair_the_engine_never_takes_leaves_its_page_to_the_quarantine
 
     assert it.quarantined() == [(0, MISMATCH)]
     assert (it.stored(), len(it.commits), it.stream.sealed()) == ([0], 1, [])
+
+
+async def test_where_another_harvester_went_on_nothing_is_stored_and_nothing_let_go(bench):
+    it = bench(Engine())
+    it.engine.tables["bronze_ingest_checkpoints"] = [{"seq": 1, "batch_id": "exchange-pc-0000000001-another"}]
+    await it.freeze("a")
+    with pytest.raises(ChainBroken, match="another ledgerd went on from here with exchange-pc-0000000001-another"):
+        await it.flush()
+
+    assert it.stored() == []
+    assert len(it.stream.sealed()) == 1
 
 
 async def test_a_missing_table_is_no_fault_of_the_rows(bench):

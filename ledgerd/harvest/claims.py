@@ -1,0 +1,55 @@
+"""Who harvests what: of several ledgerd on one server, the first to claim a source has it, and the others stand by."""
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from ledgerd.errors import CannotStart
+from ledgerd.store.engine import Engine
+from ledgerd.store.queries import load_queries
+
+RENEW_S = 10.0
+ALIVE_S = 45
+"""A claim not renewed for so long is given up: long enough for a few lost renewals, short enough to take over soon."""
+FILE = "harvester-id"
+
+
+class Claims:
+    """The claims of one harvester, which keeps its name over restarts: it must not wait for itself."""
+
+    def __init__(self, engine: Engine, holder: str) -> None:
+        """``holder``: see `holder_of`."""
+        self._engine = engine
+        self._holder = holder
+        self._host = f"{socket.gethostname()}, process {os.getpid()}"
+
+    async def renew(self, sources: Sequence[str]) -> dict[str, str]:
+        """Claim ``sources``, or renew the claim; of those another has, who that is. StoreUnavailable."""
+        if not sources:
+            return {}
+        params = {"sources": list(sources), "alive_s": ALIVE_S}
+        await self._engine.execute(load_queries()["claim"], params | {"holder": self._holder, "host": self._host})
+        first = await self._engine.rows(load_queries()["claimants"], params)
+        return {source: host for source, holder, host in first if holder != self._holder}
+
+    async def leave(self, sources: Sequence[str]) -> None:
+        """Let the others have ``sources`` at once. StoreUnavailable."""
+        if sources:
+            params = {"sources": list(sources), "holder": self._holder, "host": self._host}
+            await self._engine.execute(load_queries()["unclaim"], params)
+
+
+def holder_of(data_dir: Path) -> str:
+    """The name of the harvester whose spool lies in ``data_dir``, made when it has none. CannotStart."""
+    path = data_dir / FILE
+    try:
+        if path.is_file() and (name := path.read_text(encoding="ascii").strip()):
+            return name
+        name = str(uuid.uuid4())
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_text(f"{name}\n", encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CannotStart(f"{path} cannot be read or written: {error}.", f"Remove it: rm {path}") from error
+    return name
