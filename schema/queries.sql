@@ -134,3 +134,15 @@ FROM
 WHERE seen_at > now64(3, 'UTC') - {alive_s:UInt32}
 GROUP BY source
 ORDER BY source;
+
+-- name: gold_moved
+-- When gold of each realm was last made, in milliseconds.
+SELECT realm, toUnixTimestamp64Milli(max(finished_at)) AS at_ms
+FROM
+(
+    SELECT splitByChar('-', toString(source))[2] AS realm, finished_at
+    FROM etl_runs
+    WHERE startsWith(step, 'gold_') AND outcome = 'ok'
+)
+GROUP BY realm
+ORDER BY realm;

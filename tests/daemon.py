@@ -1,26 +1,31 @@
 """ledgerd as a process, for tests: a stand-in upstream, a data directory with its lives, a look inside both."""
 
 import asyncio
+import gzip
+import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGHUP, SIGKILL, SIGTERM, Signals
 from typing import Any
 
 import aiohttp
 import orjson
 
 from ledgerd.clock import ScaledClock
+from ledgerd.sim.river import policy_of
 from ledgerd.sim.server import SimOptions, running
 from ledgerd.sim.world import builtin_ids
 from ledgerd.store.rowdecode import decode_rows
+from tests.riverbook import Answer, Commit, Kept, Verdict, answers, river_lost_and_doubled, value_sha256
+from tests.simriver import CLIENT, SMALL
 
 ROOT = Path(__file__).resolve().parents[1]
 EDGE = 1_787_090_400
@@ -33,6 +38,22 @@ BRONZE = """
 SELECT league, toUInt32(hour), market_id, currency_a, currency_b, volume_a, volume_b, lowest_stock_a, lowest_stock_b,
     highest_stock_a, highest_stock_b, lowest_ratio_a, lowest_ratio_b, highest_ratio_a, highest_ratio_b
 FROM bronze_exchange_events WHERE realm = '{realm}'
+"""
+COMMITS = """
+SELECT batch_id, cursor, next_cursor, pages, leagues
+FROM bronze_ingest_checkpoints WHERE source = 'river-{realm}' ORDER BY seq
+"""
+STASHES = """
+SELECT batch_id, page_seq, change_id, next_change_id, stash_id, lower(hex(SHA256(payload)))
+FROM bronze_raw_stashes WHERE realm = '{realm}'
+"""
+RIVER_COUNTS = """
+SELECT batch_id, page_seq, sum(stashes * stored), sum(stashes * NOT stored)
+FROM bronze_river_counts WHERE realm = '{realm}' GROUP BY batch_id, page_seq
+"""
+RIVER_WHOLE = """
+SELECT batch_id, page_seq, cursor, payload FROM bronze_quarantine
+WHERE source = 'river-{realm}' AND batch_id LIKE 'river-%'
 """
 FIELDS = ("volume_traded", "lowest_stock", "highest_stock", "lowest_ratio", "highest_ratio")
 REFINED = ("silver_exchange_ticks", "silver_currency_norm", "silver_currency_price", "gold_currency_snapshot")
@@ -83,6 +104,16 @@ class Upstream:
         async with self._session.get(f"{self.url}/_sim/ledger") as response:
             return [orjson.loads(line) for line in (await response.read()).splitlines()]
 
+    async def river_answers(self) -> list[dict[str, Any]]:
+        """Everything it has answered so far of the river."""
+        assert (await self.get("state"))["river"]["dropped"] == 0, "the book is not whole"
+        async with self._session.get(f"{self.url}/_sim/river-ledger") as response:
+            return [orjson.loads(line) for line in (await response.read()).splitlines()]
+
+    async def lift_limits(self, realm: str = "pc") -> None:
+        """Let the river be asked as fast as it can answer; a refusal, where one is ordered, restricts for a second."""
+        await self.post("limits", {"policy": policy_of(realm), "rules": {"Ip": "1000000:1:1"}})
+
     async def edge(self, realm: str) -> int:
         """The first hour not published."""
         return int((await self.get("state"))["edge"][realm])
@@ -101,15 +132,15 @@ class Upstream:
 async def upstream(hours: int = 8, currencies: int | None = 25, **options: Any) -> AsyncIterator[Upstream]:
     """A stand-in in this process with ``hours`` hours of ``currencies`` currencies before `EDGE` (None: all there are).
 
-    ``options`` as in `SimOptions`.
+    ``options`` as in `SimOptions`; the river is small unless they say otherwise.
     """
     with tempfile.TemporaryDirectory() as folder:
         if currencies is not None:
             options["ids_path"] = Path(folder) / "few.tsv"
             ids = (f"{name}\tboth\n" for name in builtin_ids("poe1")[:currencies])
             options["ids_path"].write_text("metadata_id\tgame\n" + "".join(ids))
-        sim = SimOptions(**{"edge": "manual", "history_hours": hours, "slow_s": 0.5, **options})
-        async with running(sim, ScaledClock(EDGE + 60, 1.0)) as url, aiohttp.ClientSession() as session:
+        sim = SimOptions(**{"edge": "manual", "history_hours": hours, "slow_s": 0.5, **SMALL, **options})
+        async with running(sim, ScaledClock(EDGE + 60, sim.speed)) as url, aiohttp.ClientSession() as session:
             yield Upstream(url, session)
 
 
@@ -140,7 +171,11 @@ class Daemon:
     def configure(self, **settings: Any) -> None:
         """Write config.toml; ``settings`` by ``section__key``, or ``realms``; they stay until changed again."""
         self._settings |= settings
-        self.config.write_text(_toml(self._upstream_url, self._settings))
+        secret = self.folder / "secret"
+        secret.write_text(CLIENT["client_secret"])
+        secret.chmod(0o600)
+        credentials = {"upstream__client_id": CLIENT["client_id"], "upstream__client_secret_file": str(secret)}
+        self.config.write_text(_toml(self._upstream_url, credentials | self._settings))
 
     async def start(self, failpoint: str = "") -> None:
         """Start a process; it is not ready when this returns."""
@@ -175,6 +210,10 @@ class Daemon:
         """What ``/status`` says. ClientError while nobody answers."""
         answer: dict[str, Any] = orjson.loads(await self._ask("GET", "/status"))
         return answer
+
+    async def source(self, name: str) -> dict[str, Any]:
+        """What ``/status`` says of a source. KeyError while it says nothing of it."""
+        return {source["name"]: source for source in (await self.status())["sources"]}[name]
 
     async def sql(self, query: str) -> list[Row]:
         """The rows of a read-only query, typed. AssertionError when it is refused."""
@@ -222,6 +261,47 @@ class Daemon:
             for table in REFINED
         }
 
+    async def still(self, within_s: float = 40.0) -> None:
+        """Switch the rivers off while everything else goes on, and wait until all that was frozen is committed."""
+        before = (await self.wait("an answer", self.status))["config"]["generation"]  # before it, a HUP is no reload
+        self.configure(realms=[{**realm, "river": False} for realm in self._settings["realms"]])
+        self.signal(SIGHUP)
+
+        async def is_so() -> bool:
+            status = await self.status()
+            rivers = [source for source in status["sources"] if source["kind"] == "river"]
+            is_reloaded = status["config"]["generation"] > before
+            return is_reloaded and not rivers and status["spool"]["pages"] == 0
+
+        await self.wait("the rivers to be still", is_so, within_s)
+
+    async def river_verdict(self, exchange: Upstream, realm: str = "pc") -> Verdict:
+        """Everything committed of a river held against the stand-in's book; the rivers must be still."""
+        book = answers(await exchange.river_answers(), realm)
+        commits = [Commit(*row) for row in await self.sql(COMMITS.format(realm=realm))]
+        return river_lost_and_doubled(commits, await self._river_pages(realm, book), book)
+
+    async def _river_pages(self, realm: str, book: Iterable[Answer]) -> dict[tuple[str, int], Kept]:
+        """What there is of each page of a river; payloads the book does not know as they are, by their value, too."""
+        stashes = await self.sql(STASHES.format(realm=realm))
+        odd = {row[-1] for row in stashes} - {change.sha256 for answer in book for change in answer.changes}
+        listed = ", ".join(f"'{sha256}'" for sha256 in odd)
+        query = f"SELECT payload FROM bronze_raw_stashes WHERE lower(hex(SHA256(payload))) IN ({listed})"
+        payloads = [_as_bytes(payload) for (payload,) in (await self.sql(query) if odd else [])]
+        values = {hashlib.sha256(payload).hexdigest(): value_sha256(payload) for payload in payloads}
+        pages: dict[tuple[str, int], Kept] = defaultdict(Kept)
+        for batch_id, page_seq, asked, following, stash_id, sha256 in stashes:
+            page = pages[batch_id, page_seq]
+            page.asked, page.following = asked, following
+            page.rows.append((stash_id, frozenset({sha256, values.get(sha256, sha256)})))
+        for batch_id, page_seq, stored, skipped in await self.sql(RIVER_COUNTS.format(realm=realm)):
+            pages[batch_id, page_seq].stored, pages[batch_id, page_seq].skipped = stored, skipped
+        for batch_id, page_seq, asked, payload in await self.sql(RIVER_WHOLE.format(realm=realm)):
+            body = _as_bytes(payload)
+            pages[batch_id, page_seq].asked = asked
+            pages[batch_id, page_seq].whole = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+        return pages
+
     def said(self, lines: int = 40) -> str:
         """The end of the log of all lives."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -245,13 +325,13 @@ class Daemon:
 
 
 @asynccontextmanager
-async def daemon(upstream_url: str, **settings: Any) -> AsyncIterator[Daemon]:
+async def daemon(upstream_url: str, kind: type[Daemon] = Daemon, **settings: Any) -> AsyncIterator[Daemon]:
     """A data directory, not yet owned; whatever process a test started in it is gone afterwards, and so is the folder.
 
     ``settings`` as in `Daemon.configure`.
     """
     folder = Path(tempfile.mkdtemp(prefix="ld-"))  # short: the path of a unix socket has at most 107 bytes
-    made = Daemon(folder, upstream_url, settings)
+    made = kind(folder, upstream_url, settings)
     try:
         yield made
     finally:
@@ -260,14 +340,18 @@ async def daemon(upstream_url: str, **settings: Any) -> AsyncIterator[Daemon]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _as_bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
+
+
 def _toml(url: str, settings: Mapping[str, Any]) -> str:
     """A configuration that stays on this machine and does not wait where upstream would want us to."""
     tables: dict[str, dict[str, Any]] = {
         "daemon": {"environment": "test", "contact": "test@example.org", "data_dir": "data"},
         "http": {"listen": "127.0.0.1:0"},
         "upstream": {
-            "api_url": url, "exchange_url": f"{url}/api/currency-exchange", "auth_url": url,
-            "timeout_s": 10.0, "late_poll_s": 0.2,
+            "api_url": url, "exchange_url": f"{url}/api/currency-exchange", "auth_url": f"{url}/oauth",
+            "timeout_s": 10.0, "late_poll_s": 0.2, "river_poll_s": 0.2, "maintenance_poll_s": 0.2,
         },
         "throttle": {"requests_per_s": 200.0, "backfill_requests_per_s": 200.0},
         "spool": {"batch_pages_max": 3, "seal_after_s": 0.2},

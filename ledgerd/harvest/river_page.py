@@ -18,6 +18,7 @@ _NEXT = re.compile(rb'"next_change_id"\s*:\s*"([^"\\]{1,220})"')
 _EMPTY = re.compile(rb'"stashes"\s*:\s*\[\s*\]')
 _PUBLIC = re.compile(rb'"public"\s*:')
 _SPACE = re.compile(r"[ \t\n\r]*")
+_CLAIM = re.compile(r'"(?:public|stashes)"\s*:')
 _STASHES = re.compile(r'"stashes"\s*:\s*(?=\[)')
 
 
@@ -91,6 +92,8 @@ def _changes(text: str) -> Iterator[Change]:
         yield Change(text[at:end], stash if isinstance(stash, dict) else {})
         at = _skip(text, end)
         at = _skip(text, at + 1) if text[at] == "," else at
+    if _CLAIM.search(text, at):
+        raise ValueError("there are changes behind its array of stashes")
 
 
 def _skip(text: str, at: int) -> int:

@@ -13,8 +13,9 @@ import pytest
 from ledgerd.clock import SystemClock
 from ledgerd.errors import LedgerdError
 from ledgerd.harvest.exchange_landing import ExchangeLanding
-from ledgerd.harvest.exchange_page import PRIVATE_LEAGUE
-from ledgerd.harvest.market_harvester import ExchangeSettings, ExchangeSource
+from ledgerd.harvest.lanes import PRIVATE_LEAGUE
+from ledgerd.harvest.market_harvester import ExchangeSource
+from ledgerd.harvest.source import Settings
 from ledgerd.sim import faults
 from ledgerd.sim.source import MarketSource
 from ledgerd.spool.journal import Journal, quarantine_landing
@@ -135,7 +136,7 @@ class Bench:
             exchange_url="http://127.0.0.1/api/currency-exchange",
             start_hour=FIRST,
             newest_end_s=None,
-            settings=ExchangeSettings(("*",), late_poll_s=0, decoded_bytes_max=32 << 20, stalled_after_s=1e9),
+            settings=Settings(("*",), poll_s=0, maintenance_poll_s=0, decoded_bytes_max=32 << 20, stalled_after_s=1e9),
             client=self.script,
             stream=self.stream,
             journal=Journal(records, clock, self.keeper.frozen),
@@ -189,7 +190,7 @@ async def test_each_of_500_is_taken_or_quarantined_the_counts_add_up_and_memory_
             warm_kib = rss_kib() if n == WARM_UP else warm_kib
     await bench.store()
     grown_kib = rss_kib() - warm_kib
-    private = sum(count for league, count in leagues.items() if re.search(PRIVATE_LEAGUE, league))
+    private = sum(count for league, count in leagues.items() if PRIVATE_LEAGUE.search(league))
     ask = bench.engine.rows
     ((stored,),) = await ask("SELECT count() FROM bronze_exchange_events")
     quarantined = dict(

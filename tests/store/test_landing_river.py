@@ -149,6 +149,18 @@ async def test_private_leagues_share_a_lane_where_all_are_stored(river):
     assert got == [("", 1), ("(private)", 2), ("Standard", 1)]
 
 
+async def test_the_token_of_a_batch_means_the_same_to_the_process_that_migrated_and_to_the_next(river):
+    await river.carry(page(stash(1)))
+    before = await river.payloads()
+    [batch] = [commit.batch for commit in river.commits]
+    landed = river.writer._landing.land(batch, batch.recipe, [Page("0", "1", NOW_MS, 200, "identity", page(stash(1)))])
+    await river.engine.close()
+    await river.engine.open()
+    await river.writer._insert(batch, landed.inserts)
+
+    assert await river.payloads() == before
+
+
 async def test_a_batch_carried_twice_is_stored_once_slow_part_and_all(river):
     bad = stash(2, more=b',"x":1e400')
     await river.carry(page(stash(1), bad))

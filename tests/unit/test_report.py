@@ -72,7 +72,7 @@ def test_a_daemon_in_which_all_is_well_is_ok_and_gives_no_reasons(world):
 @pytest.mark.parametrize("state", SourceState)
 def test_a_source_that_needs_attention_degrades_and_one_that_does_not_does_not(world, state):
     world.sources = [source(state=state, last_error="refused 3 times")]
-    well = state in {SourceState.STARTING, SourceState.CATCHING_UP, SourceState.LIVE, SourceState.OFF}
+    well = state in {"starting", "catching_up", "live", "standby", "off"}
 
     assert world.tell() == (("ok", []) if well else ("degraded", [f"exchange-pc is {state.value}: refused 3 times"]))
 
@@ -195,6 +195,7 @@ class Strands:
             name="exchange-pc",
             status=lambda why: source(state=SourceState.REFUSED if why else state, last_error=why),
         )
+        self.harvest._rivals = {}
         self.harvest._strands = {"exchange-pc": Strand(told, SimpleNamespace(name="writer-exchange-pc"))}
 
     def tell(self):
