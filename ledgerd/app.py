@@ -34,8 +34,10 @@ from ledgerd.ledger.ledger import Ledger
 from ledgerd.report import STALL_S, Report
 from ledgerd.spool.spool import Spool
 from ledgerd.spool.writer import Committed
-from ledgerd.store.engine import Engine
+from ledgerd.store.engine import SERVER
+from ledgerd.store.engines import make_engine
 from ledgerd.store.migrate import Migrator
+from ledgerd.store.preflight import check_store
 from ledgerd.store.queries import load_queries, schema_root
 from ledgerd.supervise import Heart, Service, Stop, Supervisor
 from ledgerd.web.app import create_app, create_control_app
@@ -52,22 +54,10 @@ CLOSE_S = 25.0
 group of services that must be cancelled, and the engine's last queries."""
 LOCK = "ledgerd.lock"
 """The file in the data directory whose lock the one daemon of that directory holds."""
+GOLD_EVERY_S = 10.0
+"""How often another process's gold is looked for."""
 STORE_EVERY_S = 5.0
 STORE_TIMEOUT_S = 10.0
-
-
-def make_engine(config: Config) -> Engine:
-    """The engine the configuration names, not yet open. ConfigError for one this version does not have."""
-    if config.clickhouse.engine == "server":
-        raise ConfigError(
-            'clickhouse.engine = "server": this version has the embedded engine only.',
-            'Write clickhouse.engine = "embedded", unset POE_CLICKHOUSE_URL and CH_HOST, then: ledgerd check-config',
-        )
-    from ledgerd.store.embedded import EmbeddedEngine  # noqa: PLC0415  a server deployment does without it
-
-    return EmbeddedEngine(
-        config.db_dir, database=config.clickhouse.database, memory_bytes_max=config.clickhouse.memory_bytes_max
-    )
 
 
 async def serve(
@@ -120,7 +110,7 @@ class App:
         reference, steps = load_reference(), load_steps()
         self._ledger = Ledger(self._engine, reference, load_queries())
         self._etl = Runner(self._engine, steps, reference, clock, rng=rng, on_gold=self._on_gold)
-        self._retention = Retention(self._engine, steps, clock, _keep(config))
+        self._retention = Retention(self._engine, steps, clock, _keep(config), cluster=config.clickhouse.cluster)
         self._harvest = Harvest(
             config,
             engine=self._engine,
@@ -150,7 +140,10 @@ class App:
         await self._open_spool()  # owns the data directory from here on; repairs what a kill left
         await self._engine.open()
         async with lifecycle.asking_for_time(self.notifier, SystemClock()):  # a table may have to be rewritten
-            await Migrator(self._engine, self._clock).apply()  # before anyone reads or writes a table
+            cluster = self.config.clickhouse.cluster
+            await Migrator(self._engine, self._clock, cluster=cluster).apply()  # before anyone reads or writes a table
+            if self._engine.info.name == SERVER and (roles.harvest or roles.etl):
+                await check_store(self._engine)  # before anything is fetched for a server that would not keep it
         self._expect()
         await self._load_ledger()  # old prices, with their age, beat none while the first hour is fetched
         self._start("store", self._watch_store)
@@ -158,6 +151,8 @@ class App:
         if roles.etl:
             self._start("etl", self._etl.run)
             self._start("retention", self._retention.run)
+        else:
+            self._start("gold", self._watch_gold)
         if roles.harvest:
             await self._harvest.open()  # last: from here on there is something to lose
         self._start("reload", signals.answer_reloads)  # behind the sources: a HUP may change what is there, not before
@@ -179,7 +174,7 @@ class App:
         self.notifier.stopping()
         self.notifier.extend_timeout(deadline_s + CLOSE_S)  # whatever TimeoutStopSec is: we end by ourselves
         await self.supervisor.stop("reload", RELOAD_CLOSE_S)  # first: it would start services behind our back
-        order = [*self._harvest.stop_order(), ("etl", "retention"), ("ledger", "store"), ("watchdog",)]
+        order = [*self._harvest.stop_order(), ("etl", "retention"), ("gold", "ledger", "store"), ("watchdog",)]
         late = await self.supervisor.stop_all(order, deadline_s)
         for name in late:
             emit(Noted(name, note="did not stop in time; what it left is taken up at the next start"))
@@ -321,6 +316,16 @@ class App:
             await self._load_ledger()
             heart.beat()
             await heart.rest(stop, self._gold_moved.wait())
+
+    async def _watch_gold(self, stop: Stop, heart: Heart) -> None:
+        """Service: without ETL of our own, notice what another process of the same server made of it."""
+        seen: dict[str, int] = {}
+        while not stop.is_set:
+            found: dict[str, int] = dict(await self._engine.rows(load_queries()["gold_moved"]))
+            self._gone_stale({realm for realm, at_ms in found.items() if seen.get(realm) != at_ms})
+            seen = found
+            heart.beat()
+            await heart.sleep(stop, GOLD_EVERY_S)
 
     async def _watch_store(self, stop: Stop, heart: Heart) -> None:
         """Service: ask the engine for a sign of life, so that /status knows before a batch does."""

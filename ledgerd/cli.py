@@ -80,9 +80,9 @@ def demo(port: int, data_dir: Path, speed: float, seed: int) -> None:
 @click.option("--template", is_flag=True, help="Print the documented default instead, to begin a file with.")
 def check_config(config_path: Path | None, *, template: bool) -> None:
     """Read the configuration, say everything that is wrong with it, and exit 78 if anything is."""
-    from ledgerd.app import make_engine
     from ledgerd.config.load import load
     from ledgerd.offline import template_text
+    from ledgerd.store.engines import make_engine
 
     if template:
         click.echo(template_text(), nl=False)
@@ -106,6 +106,17 @@ def migrate(config_path: Path | None, wants_status: bool, dry_run: bool, wants_a
     if wants_apply and (wants_status or dry_run):
         raise UsageError("--apply goes alone; --status and --dry-run go together.", "Try: ledgerd migrate --apply")
     _run(offline.migrate(_config(config_path), status=wants_status, dry_run=dry_run, apply=wants_apply))
+
+
+@cli.command()
+@config_option
+@click.option("--from", "data_dir", type=FOLDER, help="The data directory to move from; default: the configured one.")
+@click.option("--dry-run", is_flag=True, help="List what would be moved and what the server holds; change nothing.")
+def move(config_path: Path | None, data_dir: Path | None, dry_run: bool) -> None:
+    """Move the embedded database into the configured server. Ctrl-C stops it; the same again goes on."""
+    from ledgerd.move import command
+
+    _run(command.move(_config(config_path), data_dir=data_dir, dry_run=dry_run))
 
 
 @cli.command()
@@ -261,8 +272,8 @@ def sim(faults: str, **options: Any) -> None:  # noqa: ANN401  passed on to SimO
 
 def _config(path: Path | None, *, harvesting: bool = False) -> Any:  # noqa: ANN401  Config, loaded late
     """The configuration of a command that may need the engine, checked as far as that."""
-    from ledgerd.app import make_engine
     from ledgerd.config.load import load
+    from ledgerd.store.engines import make_engine
 
     config = load(path, os.environ, harvesting=harvesting).config
     make_engine(config)

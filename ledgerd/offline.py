@@ -2,11 +2,12 @@
 
 import random
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import click
 import orjson
@@ -16,6 +17,7 @@ from ledgerd.app import load_reference
 from ledgerd.clock import SystemClock
 from ledgerd.config import Config
 from ledgerd.errors import (
+    CannotStart,
     NotKnown,
     QueryRefused,
     StoreLocked,
@@ -25,7 +27,8 @@ from ledgerd.errors import (
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.ledger.query import FORMATS
 from ledgerd.ledger.snapshot import nearest
-from ledgerd.store.engine import Engine
+from ledgerd.store.engine import SERVER, Engine
+from ledgerd.store.engines import make_engine
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.migration import TABLE, load_migrations, plan, script, split_statements, states
 from ledgerd.store.queries import schema_root
@@ -51,12 +54,15 @@ async def migrate(config: Config, *, status: bool, dry_run: bool, apply: bool) -
     if apply:
         await _apply(config)
         return
-    migrations, applied = load_migrations(schema_root() / "migrations"), await _applied(config)
-    if status or not dry_run:
+    migrations = load_migrations(schema_root() / "migrations")
+    wants_states = status or not dry_run
+    applied = await _applied(config, may_be_away=not wants_states)
+    if wants_states:
         found = [(f"{each.version:04d}", each.name, each.state) for each in states(migrations, applied)]
         click.echo(table(("version", "name", "state"), found))
     if dry_run:
-        click.echo(script(plan(migrations, applied)) or "-- nothing to run")
+        store = config.clickhouse
+        click.echo(script(plan(migrations, applied), store.cluster, store.database) or "-- nothing to run")
 
 
 async def _apply(config: Config) -> None:
@@ -64,12 +70,17 @@ async def _apply(config: Config) -> None:
         if running:
             raise StoreLocked("The running daemon owns the data and has migrated it.", "See: ledgerd migrate --status")
     async with waiting(lambda: "migrating"), reach.stored(config, create=True) as engine:
-        applied = await Migrator(engine, SystemClock()).apply()
+        applied = await Migrator(engine, SystemClock(), cluster=config.clickhouse.cluster).apply()
     click.echo(f"applied {len(applied)} migrations; the schema is this version's")
 
 
-async def _applied(config: Config) -> dict[int, str]:
-    """Version to checksum of the migrations the database has taken; none where there is no database yet."""
+async def _applied(config: Config, *, may_be_away: bool) -> dict[int, str]:
+    """Version to checksum of the migrations the database has taken; none where there is no database yet.
+
+    ``may_be_away``: a server that does not answer is taken for an empty one.
+    """
+    if config.clickhouse.engine == SERVER:
+        return await _applied_on_server(config, may_be_away=may_be_away)
     async with reach.daemon(config) as running:
         if not running and not reach.has_data(config):
             click.echo(f"There is no data in {config.daemon.data_dir} yet; ledgerd run makes it.", err=True)
@@ -79,6 +90,21 @@ async def _applied(config: Config) -> dict[int, str]:
             return {}
         rows = await found.sql(f"SELECT version, checksum FROM {TABLE}", "JSONEachRow")  # noqa: S608  a constant
     return {row["version"]: row["checksum"] for row in map(orjson.loads, rows.splitlines())}
+
+
+async def _applied_on_server(config: Config, *, may_be_away: bool) -> dict[int, str]:
+    engine = make_engine(config)
+    try:
+        async with waiting(lambda: "reading the schema"):
+            await engine.open()
+            return await Migrator(engine, SystemClock(), cluster=config.clickhouse.cluster).applied()
+    except (CannotStart, StoreUnavailable) as error:
+        if not may_be_away:
+            raise
+        click.echo(f"{error}\nShown is what an empty database would be given.", err=True)
+        return {}
+    finally:
+        await engine.close()
 
 
 async def status(config: Config, *, as_json: bool) -> int:
@@ -93,6 +119,12 @@ async def status(config: Config, *, as_json: bool) -> int:
 
 async def sql(config: Config, query: str, fmt: str) -> None:
     """Print what each of some read-only queries returns; they end with a semicolon at the end of a line."""
+    if config.clickhouse.engine == SERVER:
+        where = f"--host {urlsplit(config.clickhouse.url).hostname} --database {config.clickhouse.database}"
+        raise UsageError(
+            "The data are on a server of yours, which answers queries itself.",
+            f"Type: clickhouse-client {where} --query {shlex.quote(query)}",
+        )
     if fmt not in FORMATS:
         near = nearest(fmt, FORMATS)
         meant = f" Did you mean {near[0]}?" if near else f" There are: {', '.join(FORMATS)}."
@@ -146,7 +178,7 @@ async def etl_run(config: Config) -> None:
             raise StoreLocked("The running daemon does this by itself.", "See how far it is: ledgerd etl status")
     total = 0
     async with waiting(lambda: f"{total} tasks done"), reach.stored(config) as engine:
-        await Migrator(engine, SystemClock()).apply()
+        await Migrator(engine, SystemClock(), cluster=config.clickhouse.cluster).apply()
         runner = _runner(engine)
         while done := await runner.run_once():
             total += done

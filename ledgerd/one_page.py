@@ -82,7 +82,7 @@ async def _keep_page(config: Config, kind: str, realm: Realm) -> None:
         spool.open()
         stack.callback(spool.close)
         engine = await stack.enter_async_context(reach.stored(config, create=True))
-        await Migrator(engine, clock).apply()
+        await Migrator(engine, clock, cluster=config.clickhouse.cluster).apply()
         harvest = Harvest(
             config,
             engine=engine,

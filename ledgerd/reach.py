@@ -13,12 +13,13 @@ import orjson
 from aiohttp import web
 
 from ledgerd import __version__
-from ledgerd.app import load_reference, make_engine
+from ledgerd.app import load_reference
 from ledgerd.clock import SystemClock
 from ledgerd.config import Config
 from ledgerd.errors import NotKnown, QueryRefused, Refused, StoreUnavailable, UsageError
 from ledgerd.ledger.ledger import Ledger
-from ledgerd.store.engine import Engine
+from ledgerd.store.engine import SERVER, Engine
+from ledgerd.store.engines import make_engine
 from ledgerd.store.queries import load_queries
 from ledgerd.web.app import create_offline_app
 from ledgerd.web.deps import Deps
@@ -122,8 +123,8 @@ async def stored(config: Config, *, create: bool = False) -> AsyncIterator[Engin
 
 
 def has_data(config: Config) -> bool:
-    """True if a ledger was kept in this data directory before."""
-    return config.db_dir.exists()
+    """True if a ledger was kept in this data directory before, or on a server: what that holds it says itself."""
+    return config.clickhouse.engine == SERVER or config.db_dir.exists()
 
 
 @asynccontextmanager

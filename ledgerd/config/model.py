@@ -97,7 +97,9 @@ class ClickHouse(Section):
     password_file: File = Field(default="", description="Server only: file that holds the password.")
     database: Identifier = Field(default="poe_trade", description="The database; made if it is not there.")
     cluster: Name = Field(default="", description="Server only: cluster to create tables on; empty is one server.")
-    memory_bytes_max: Bytes = Field(default=1_500_000_000, description="Most memory the engine may use.")
+    memory_bytes_max: Bytes = Field(
+        default=1_500_000_000, description="Most memory the engine may use; of a server, one query."
+    )
     password: Secret = Field(default=Secret(), description="Never in the file.")
 
 

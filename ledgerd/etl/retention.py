@@ -8,6 +8,7 @@ from ledgerd.clock import HOUR_S, Clock
 from ledgerd.etl.plan import NOTHING_DONE, Step, kind_of
 from ledgerd.etl.watermarks import SQL, newest_batches, watermarks
 from ledgerd.events import PartitionDropped, emit
+from ledgerd.store.cluster import render, stored_as
 from ledgerd.store.engine import Engine
 from ledgerd.supervise import Heart, Stop
 
@@ -113,9 +114,10 @@ def ttl_changes(has_days: Mapping[str, int], keep: Keep) -> dict[str, int]:
 class Retention:
     """Drops what is expired, every hour."""
 
-    def __init__(self, engine: Engine, steps: Sequence[Step], clock: Clock, keep: Keep) -> None:
-        """``keep`` may be replaced while running."""
+    def __init__(self, engine: Engine, steps: Sequence[Step], clock: Clock, keep: Keep, *, cluster: str = "") -> None:
+        """``keep`` may be replaced while running; ``cluster``: the one the tables are on, empty for one server."""
         self.keep = keep
+        self._cluster = cluster
         self._engine = engine
         self._steps = list(steps)
         self._clock = clock
@@ -130,13 +132,14 @@ class Retention:
     async def run_once(self) -> list[Partition]:
         """Drop what is expired now, oldest first, and return it."""
         await self._hold_ttls()
-        tables = [*BRONZE, *RIVER, *SILVER, *GOLD]
-        found = [Partition(*row) for row in await self._engine.rows(SQL["partitions"], {"tables": tables})]
+        names = self._stored([*BRONZE, *RIVER, *SILVER, *GOLD])
+        rows = await self._engine.rows(SQL["partitions"], {"tables": list(names)})
+        found = [Partition(names[table], *row) for table, *row in rows]
         dropped = expired(found, self.keep, await self._open_batches(), self._clock.now())
         dropped.sort(key=lambda partition: partition.end_s)
         for partition in dropped:
             drop = f"ALTER TABLE {partition.table} DROP PARTITION ID '{partition.id}'"
-            await self._engine.execute(drop, timeout_s=DROP_TIMEOUT_S)
+            await self._alter(drop)
             emit(PartitionDropped(partition.table, partition.id, self.keep.days(partition.table)))
         return dropped
 
@@ -152,7 +155,16 @@ class Retention:
         return batches
 
     async def _hold_ttls(self) -> None:
-        rows = await self._engine.rows(SQL["table_ttls"], {"tables": [*BRONZE, *RIVER]})
-        for table, days in ttl_changes(dict(rows), self.keep).items():
+        names = self._stored([*BRONZE, *RIVER])
+        rows = await self._engine.rows(SQL["table_ttls"], {"tables": list(names)})
+        for table, days in ttl_changes({names[table]: days for table, days in rows}, self.keep).items():
             ttl = f"MODIFY TTL toDateTime({(BRONZE | RIVER)[table]}) + INTERVAL {days} DAY" if days else "REMOVE TTL"
-            await self._engine.execute(f"ALTER TABLE {table} {ttl}", timeout_s=DROP_TIMEOUT_S)
+            await self._alter(f"ALTER TABLE {table} {ttl}")
+
+    def _stored(self, tables: Iterable[str]) -> dict[str, str]:
+        """The name under which the rows of each table lie, and the table."""
+        return {stored_as(table, self._cluster): table for table in tables}
+
+    async def _alter(self, statement: str) -> None:
+        for each in render(statement, self._cluster, ""):
+            await self._engine.execute(each, timeout_s=DROP_TIMEOUT_S)

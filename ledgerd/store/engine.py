@@ -23,6 +23,7 @@ INSERT_SETTINGS: dict[str, str | int] = {
     "min_insert_block_size_rows": 0,
     "min_insert_block_size_bytes": 0,
     "throw_on_max_partitions_per_insert_block": 1,
+    "distributed_foreground_insert": 1,
 }
 """Sent with every insert: defaults differ between versions, and a retried batch must split into the same one block.
 

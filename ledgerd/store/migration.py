@@ -8,6 +8,7 @@ from importlib.abc import Traversable
 from typing import Literal
 
 from ledgerd.errors import MigrationRefused, SchemaNewer
+from ledgerd.store.cluster import preamble, render
 
 State = Literal["applied", "pending", "changed"]
 
@@ -132,15 +133,21 @@ def plan(migrations: Sequence[Migration], applied: Mapping[int, str]) -> list[Mi
     return [one for one in migrations if one.version in pending]
 
 
-def render(statement: str) -> str:
-    """``statement`` as the engine is to run it; here is where a cluster's ON CLUSTER will be written in."""
-    return statement
+def script(migrations: Sequence[Migration], cluster: str = "", database: str = "") -> str:
+    """The SQL that ``migrations`` would run, as one text to read or to pipe into a client; empty if there are none.
 
-
-def script(migrations: Sequence[Migration]) -> str:
-    """The SQL that ``migrations`` would run, as one text to read or to pipe into a client."""
+    ``cluster``, ``database``: as for `ledgerd.store.cluster.render`; the book of migrations comes first there.
+    """
     parts = []
+    if cluster and migrations:
+        parts.append("-- the database and its book of migrations")
+        parts.extend(f"{statement};" for statement in opening(cluster, database))
     for migration in migrations:
         parts.append(f"-- {migration.label} (sha256 {migration.checksum})")
-        parts.extend(f"{render(statement)};" for statement in migration.statements)
+        parts.extend(f"{each};" for statement in migration.statements for each in render(statement, cluster, database))
     return "\n".join(parts) + "\n" if parts else ""
+
+
+def opening(cluster: str, database: str) -> list[str]:
+    """What runs before the first migration: the table they are written down in; on a cluster the database, too."""
+    return [*preamble(cluster, database), *render(CREATE_TABLE, cluster, database)]

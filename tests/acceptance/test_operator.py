@@ -286,7 +286,7 @@ async def test_what_keeps_a_daemon_from_starting_is_one_sentence_and_an_exit_cod
             (75, "Address already in use", {"http__listen": f"127.0.0.1:{taken.getsockname()[1]}"}),
             (75, "Cannot make the socket", {"daemon__data_dir": str(blocked)}),
             (74, "cannot be", {"spool__dir": str(blocked)}),
-            (78, "embedded engine only", {"clickhouse__engine": "server", "clickhouse__url": "clickhouse://db:9000"}),
+            (75, "is not there", {"clickhouse__engine": "server", "clickhouse__url": "clickhouse://127.0.0.1:1"}),
             (78, "did you mean 'listen'", {"http__lisen": "127.0.0.1:0"}),
         ]
         for code, words, settings in cases:

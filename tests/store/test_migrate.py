@@ -3,8 +3,8 @@
 import pytest
 
 from ledgerd.errors import MigrationRefused, QueryRefused, SchemaNewer
-from ledgerd.store.migrate import Migrator
-from ledgerd.store.migration import load_migrations, parse
+from ledgerd.store.migrate import CLUSTER_SETTINGS, Migrator
+from ledgerd.store.migration import CREATE_TABLE, load_migrations, parse, split_statements
 from ledgerd.store.queries import schema_root
 
 ONE = parse("0001_one.sql", b"CREATE TABLE IF NOT EXISTS a (n UInt8) ENGINE = MergeTree ORDER BY n;")
@@ -50,6 +50,27 @@ class DyingEngine:
     def _die(self, what):
         if self._when in what:
             raise PulledPlug(what)
+
+
+class OneOfMany:
+    """One server of a cluster that has no others: what is to run on all is written down, the rest is done."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.for_all = []
+
+    async def execute(self, sql, *, timeout_s, settings):
+        assert settings == CLUSTER_SETTINGS
+        self.for_all.append(sql)
+        if "poe_schema_migrations" in sql:
+            await self._engine.execute(CREATE_TABLE)
+
+    async def insert(self, *what, token):
+        await self._engine.insert(*what, token=token)
+
+    async def rows(self, sql, params=None):
+        found = await self._engine.rows(sql, params)
+        return [("ReplicatedMergeTree",) for _ in found] if sql.startswith("SELECT engine") else found
 
 
 def migrator(engine, *migrations):
@@ -147,3 +168,43 @@ async def test_each_shipped_statement_may_run_twice(engine):
         for _ in range(2):
             for statement in migration.statements:
                 await engine.execute(statement)
+
+
+async def test_on_a_cluster_what_is_shown_is_what_is_run_and_only_once(engine):
+    one = OneOfMany(engine)
+    clustered = Migrator(one, StillClock(), [ONE, TWO], cluster="main")
+    shown = split_statements(await clustered.dry_run())
+    await clustered.apply()
+
+    assert one.for_all == shown
+    assert [sql.split("(")[0].strip() for sql in shown] == [
+        "CREATE DATABASE IF NOT EXISTS `poe` ON CLUSTER `main`",
+        *(f"CREATE TABLE IF NOT EXISTS {name} ON CLUSTER `main`" for name in ("poe_schema_migrations", "a", "b", "c")),
+    ]
+    assert await clustered.apply() == []
+    assert one.for_all == shown
+
+
+async def test_tables_of_one_server_are_not_taken_for_a_clusters_nor_the_other_way_round(engine):
+    await migrator(engine, ONE).apply()
+    with pytest.raises(MigrationRefused, match=r"are one server's, and clickhouse\.cluster is set") as caught:
+        await Migrator(engine, StillClock(), [ONE, TWO], cluster="main").apply()
+    with pytest.raises(MigrationRefused, match=r"are a cluster's, and clickhouse\.cluster is empty"):
+        await migrator(OneOfMany(engine), ONE, TWO).apply()
+
+    assert caught.value.hint.endswith("ledgerd check-config")
+    assert await tables(engine) == ["a"]
+
+
+async def test_a_cluster_the_server_does_not_know_is_told_in_its_words(engine):
+    with pytest.raises(MigrationRefused, match="The book of migrations: Requested cluster 'main' not found"):
+        await Migrator(engine, StillClock(), [ONE], cluster="main").apply()
+
+
+async def test_what_no_cluster_can_run_is_refused_before_anything_runs(engine):
+    one = OneOfMany(engine)
+    odd = parse("0002_odd.sql", b"OPTIMIZE TABLE a FINAL;")
+    with pytest.raises(MigrationRefused, match="OPTIMIZE TABLE a FINAL"):
+        await Migrator(one, StillClock(), [ONE, odd], cluster="main").apply()
+
+    assert one.for_all == []
