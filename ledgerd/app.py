@@ -138,6 +138,10 @@ class App:
         url = await self._listen()  # first: /status answers from the first second, and a taken port touches no data
         on_listen(url)
         await self._open_spool()  # owns the data directory from here on; repairs what a kill left
+        if self.config.clickhouse.engine == SERVER and (marker := self.config.move_marker).exists():
+            raise CannotStart(
+                "The move to this server is not finished.", f"Type: ledgerd move; or give it up: rm {marker}"
+            )
         await self._engine.open()
         async with lifecycle.asking_for_time(self.notifier, SystemClock()):  # a table may have to be rewritten
             cluster = self.config.clickhouse.cluster

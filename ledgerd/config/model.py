@@ -232,6 +232,11 @@ class Config(Section):
         return self.daemon.data_dir / "ledgerd.sock"
 
     @property
+    def move_marker(self) -> Path:
+        """The file that is there while a move to the server has begun and not ended."""
+        return self.daemon.data_dir / "move-unfinished"
+
+    @property
     def db_dir(self) -> Path:
         """The folder of the embedded engine."""
         return self.daemon.data_dir / "clickhouse"

@@ -94,6 +94,8 @@ async def _work(config: Config, job: Move, progress: Progress) -> list[str]:
         here = await job.totals(job.source, each)
         plans.append((each, here, await job.legs(each, here)))
     to_go = sum(leg.rows for _, _, legs in plans for leg in legs)
+    config.move_marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config.move_marker.touch()  # a daemon that started now would take the server for a new ledger
     progress.begin(to_go, sum(_sum(here).rows for _, here, _ in plans) - to_go)
     rows, wrong, notes = [], [], []
     try:
@@ -115,6 +117,7 @@ async def _work(config: Config, job: Move, progress: Progress) -> list[str]:
             f"The two sides differ in {', '.join(wrong)}: somebody else writes there, or the server lost rows.",
             "Drop the database on the server, then: ledgerd move",
         )
+    config.move_marker.unlink()
     return report
 
 

@@ -95,7 +95,8 @@ class Place:
         self.database = f"ledgerd_test_{secrets.token_hex(4)}"
         self.config = folder / "config.toml"
         self.config.write_text(
-            f'[daemon]\ndata_dir = "{folder}"\n[clickhouse]\nengine = "server"\nurl = "{self.url}"\n'
+            f'[daemon]\ndata_dir = "{folder}"\ncontact = "test@example.org"\n[http]\nlisten = "127.0.0.1:0"\n'
+            f'[clickhouse]\nengine = "server"\nurl = "{self.url}"\n'
             f'database = "{self.database}"\n'
         )
 
@@ -113,15 +114,15 @@ class Place:
         yield engine
         await engine.close()
 
-    async def start(self, *words):
+    async def start(self, *words, command="move"):
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "ledgerd", "move", "--config", str(self.config), *words,
+            sys.executable, "-m", "ledgerd", command, "--config", str(self.config), *words,
             cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={name: value for name, value in os.environ.items() if not name.startswith(("POE_", "CH_"))},
         )  # fmt: skip
 
-    async def typed(self, *words):
-        process = await self.start(*words)
+    async def typed(self, *words, command="move"):
+        process = await self.start(*words, command=command)
         out, err = await process.communicate()
         return Typed(process.returncode, out.decode(), err.decode())
 
@@ -205,12 +206,16 @@ async def test_what_ctrl_c_stops_goes_on_and_what_is_done_is_not_done_again(plac
     await fill(place, 60_000, (EVENTS, 1))
 
     stopped = await meddle(place, 1, signal(SIGINT))
+    early = await place.typed(command="run")
     resumed = await place.typed()
     again = await place.typed()
     here, there = await both(place)
 
     assert (stopped.code, stopped.out, stopped.err.strip()) == (130, "", "")
+    assert early.code == 75
+    assert "The move to this server is not finished. Type: ledgerd move; or give it up: rm " in early.err
     assert (resumed.code, again.code) == (0, 0)
+    assert not (place.folder / "move-unfinished").exists()
     assert here == there
     assert "\n0 rows moved" in again.out
     assert "60,000 were there" in again.out
