@@ -2,6 +2,6 @@
 
 import runpy
 
-for name in ("norm_hours", "norm_truth", "exchange_layout", "lookup", "throttle", "river", "slice"):
+for name in ("norm_hours", "norm_truth", "exchange_layout", "lookup", "throttle", "river", "server", "slice"):
     print(f"\n== {name}", flush=True)
     runpy.run_module(f"tests.bench.{name}", run_name="__main__")
