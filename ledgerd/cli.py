@@ -170,15 +170,16 @@ def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str 
 
     if not once:
         raise UsageError("harvest fetches one page: add --once.", "To follow the source: ledgerd run")
+    looking = f"ledgerd harvest --realm {which['realm']} --source {which['kind']} --once --dry-run"
     if cursor and not dry_run:
         raise UsageError(
             "--cursor goes with --dry-run: a kept page continues the chain.",
-            f"Try: ledgerd harvest --realm {which['realm']} --once --dry-run --cursor {cursor}",
+            f"Try: {looking} --cursor {shlex.quote(cursor)}",
         )
     if which["league"] and not dry_run:
         raise UsageError(
             "--league goes with --dry-run: a kept page moves the cursor, and its other leagues would be lost for good.",
-            f"Try: ledgerd harvest --realm {which['realm']} --once --dry-run --league {shlex.quote(which['league'])}",
+            f"Try: {looking} --league {shlex.quote(which['league'])}",
         )
     config = _config(config_path, harvesting=True)
     _run(one_page.harvest(config, dry_run=dry_run, cursor=cursor, **which))

@@ -13,7 +13,7 @@ from ledgerd.clock import SystemClock
 from ledgerd.config import Config, Realm, parse_from, user_agent
 from ledgerd.errors import StoreLocked, UpstreamRefused, UpstreamUnavailable, UsageError
 from ledgerd.harvest.exchange_page import Digest, NeverWas, UnreadablePage, landable, read_answer
-from ledgerd.harvest.harvest import Harvest
+from ledgerd.harvest.harvest import THROTTLE_FILE, Harvest
 from ledgerd.harvest.lanes import LEAGUELESS
 from ledgerd.harvest.market_harvester import hour_url
 from ledgerd.harvest.river_page import CHANGE_ID, Change, Gist, UnreadableRiverPage, changes, gist
@@ -50,8 +50,13 @@ async def harvest(
     try:
         await (show(config, chosen, cursor) if dry_run else _keep_page(config, kind, chosen))
     except UpstreamUnavailable as error:
-        hint = f"Try again later: ledgerd harvest --realm {realm} --source {kind} --once --dry-run"
-        raise UpstreamUnavailable(error.message, hint) from error
+        raise UpstreamUnavailable(error.message, f"Try again later: {_looking(realm, kind)}") from error
+
+
+def _looking(realm: str, kind: str) -> str:
+    """What to type for a dry run."""
+    source = "" if kind == EXCHANGE else f" --source {kind}"
+    return f"ledgerd harvest --realm {realm}{source} --once --dry-run"
 
 
 def _check_river(config: Config, realm: str) -> None:
@@ -71,7 +76,7 @@ async def _keep_page(config: Config, kind: str, realm: Realm) -> None:
         if running:
             raise StoreLocked(
                 "The running daemon owns the data directory.",
-                f"To look and keep nothing: ledgerd harvest --realm {realm.name} --source {kind} --once --dry-run",
+                f"To look and keep nothing: {_looking(realm.name, kind)}",
             )
     clock, rng = SystemClock(), random.Random()  # noqa: S311  jitter
     config = config.model_copy(update={"realms": (realm,)})
@@ -90,7 +95,9 @@ async def _keep_page(config: Config, kind: str, realm: Realm) -> None:
             supervisor=Supervisor(clock, rng),
             clock=clock,
             rng=rng,
-            on_commit=lambda what: click.echo(f"committed {what.batch.batch_id}: {what.rows} rows"),
+            on_commit=lambda what: click.echo(
+                f"committed {what.batch.batch_id}: {what.rows} rows; next {what.batch.next_cursor}"
+            ),
         )
         async with waiting(lambda: "fetching and storing a page"):
             has_page = await harvest.once(kind, realm)
@@ -142,7 +149,7 @@ async def _show_river(config: Config, realm: Realm, cursor: str | None) -> None:
     if asked == HEAD:
         raise UsageError(
             "Nothing says where to look: no daemon stands anywhere, and its live end has to be searched for.",
-            f"Give an id, or keep a page: ledgerd harvest --realm {realm.name} --source river --once",
+            f"Keep a page, which names the next id: ledgerd harvest --realm {realm.name} --source river --once",
         )
     if asked and not CHANGE_ID.fullmatch(asked):
         raise UsageError(
@@ -208,13 +215,19 @@ def _hour(cursor: str | None, realm: Realm) -> int | None:
 
 @asynccontextmanager
 async def _client(config: Config) -> AsyncIterator[Client]:
-    """A client whose requests nobody books."""
+    """A client whose requests nobody books; upstream's limits it knows from the daemon's file, and adds to that."""
 
     async def forget(_: RequestRecord) -> None:
         """A dry run keeps nothing."""
 
     limits = Limits(config.upstream.timeout_s, config.upstream.body_bytes_max)
-    throttle = Throttle(config.throttle.requests_per_s, config.throttle.backfill_requests_per_s)
+    folder = config.daemon.data_dir
+    throttle = Throttle(
+        config.throttle.requests_per_s,
+        config.throttle.backfill_requests_per_s,
+        state_path=folder / THROTTLE_FILE if folder.is_dir() else None,
+    )
+    throttle.restore()
     async with Client(
         user_agent=user_agent(config), limits=limits, throttle=throttle, clock=SystemClock(), remember=forget
     ) as client:

@@ -1,12 +1,13 @@
 """Every source of this process and its writer: built from the configuration, changed live, stopped in order."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from ledgerd.clock import Clock
 from ledgerd.config import Config, Realm, user_agent
+from ledgerd.errors import StoreLocked
 from ledgerd.events import Noted, emit
 from ledgerd.harvest.claims import RENEW_S, Claims, holder_of
 from ledgerd.harvest.ingest_status import IngestStatus
@@ -25,6 +26,7 @@ JOURNAL_RULES = SealRules(pages_max=1_000, bytes_max=32 << 20, after_s=10.0)
 INGEST_STATUS = "ingest-status"
 CLAIMS = "claims"
 JOURNALS = ("requests", "quarantine")
+THROTTLE_FILE = "throttle.json"
 NO_CREDENTIALS = "it needs upstream.client_id and its secret, which are not configured; the exchange runs without"
 
 
@@ -55,7 +57,7 @@ class Harvest:
             config.throttle.backfill_requests_per_s,
             clock=clock,
             rng=rng,
-            state_path=config.daemon.data_dir / "throttle.json",
+            state_path=config.daemon.data_dir / THROTTLE_FILE,
         )
         self._journals: dict[str, Journal] = {}
         self._client = Client(
@@ -83,9 +85,7 @@ class Harvest:
 
     async def open(self) -> None:
         """With the spool open: start every service; pages an earlier run left are carried first."""
-        if self._engine.info.name != EMBEDDED:  # an embedded engine has one process, and its lock sees to that
-            self._claims = Claims(self._engine, holder_of(self._config.daemon.data_dir))
-            self._rivals = await self._claims.renew(list(wanted(self._config)))
+        self._open_claims()
         self._throttle.restore()
         journal_writers = self._open_journals()
         await self._client.__aenter__()
@@ -98,7 +98,25 @@ class Harvest:
             self._supervisor.start(Service(CLAIMS, self._keep_claims))
 
     async def once(self, kind: str, realm: Realm) -> bool:
-        """Without services: fetch one page of a realm's source and carry it to its commit. False at the edge."""
+        """Without services: fetch one page of a realm's source and carry it to its commit. False at the edge.
+
+        StoreLocked where another harvests it.
+        """
+        name = f"{kind}-{realm.name}"
+        self._open_claims()
+        await self._claim([name])
+        if name in self._rivals:
+            raise StoreLocked(
+                f"{name}: {self._rivals[name]} harvests it.",
+                f"To look and keep nothing: ledgerd harvest --realm {realm.name} --source {kind} --once --dry-run",
+            )
+        try:
+            return await self._one_page(kind, realm)
+        finally:
+            if self._claims is not None:
+                await self._claims.leave([name])
+
+    async def _one_page(self, kind: str, realm: Realm) -> bool:
         heart = Heart(self._clock)
         self._throttle.restore()
         journal_writers = self._open_journals()
@@ -125,9 +143,13 @@ class Harvest:
         ]
 
     async def prepare(self, config: Config) -> list[Strand]:
-        """Build, without starting, the sources ``config`` adds. Raises, and has changed nothing, if one cannot be."""
-        missing = [each for name, each in wanted(config).items() if name not in self._strands]
-        return [await self._loom.strand(kind, realm, config) for kind, realm in missing]
+        """Claim and build, without starting, the sources ``config`` adds. If one cannot be, raises and changes none.
+
+        Claimed before they start: else another's would be harvested here, too, until the next renewal.
+        """
+        missing = {name: each for name, each in wanted(config).items() if name not in self._strands}
+        await self._claim(list(missing))
+        return [await self._loom.strand(kind, realm, config) for kind, realm in missing.values()]
 
     def adopt(self, config: Config, added: list[Strand]) -> list[Strand]:
         """Put ``config`` in force at once: start what was prepared, change what goes on; returns what is to `drop`."""
@@ -155,7 +177,7 @@ class Harvest:
                 self._supervisor.forget(service)
 
     def sources(self) -> list[SourceStatus]:
-        """For ``/status``: every configured realm's sources, those that are switched off too."""
+        """For ``/status``: every source of the configured realms, exchanges switched off and rivers kept off, too."""
         running = [self._told(strand) for strand in self._strands.values()]
         quiet = [
             _off(EXCHANGE, realm.name, f"realm.{realm.name}.exchange is false: nothing of it is fetched")
@@ -174,20 +196,34 @@ class Harvest:
         """Service: renew our claims; stand by for a source another claimed before us, take over what it has left."""
         claims = self._claims
         while claims is not None and not await heart.sleep(stop, RENEW_S):
-            await self._yield_to(await claims.renew(list(wanted(self._config))))
+            before = self._rivals
+            await self._claim(list(wanted(self._config)))
+            await self._yield(before, self._rivals)
             heart.beat()
         if claims is not None:
             await claims.leave([name for name in wanted(self._config) if name not in self._rivals])
 
-    async def _yield_to(self, rivals: dict[str, str]) -> None:
+    def _open_claims(self) -> None:
+        if self._engine.info.name != EMBEDDED:  # an embedded engine has one process, and its lock sees to that
+            self._claims = Claims(self._engine, holder_of(self._config.daemon.data_dir))
+
+    async def _claim(self, names: Sequence[str]) -> None:
+        """Claim ``names``, or renew the claim; of the others what was known stays."""
+        if self._claims is not None:
+            rivals = await self._claims.renew(names)
+            self._rivals = {name: host for name, host in self._rivals.items() if name not in names} | rivals
+
+    async def _yield(self, before: Mapping[str, str], rivals: Mapping[str, str]) -> None:
         """Let ``rivals`` have their sources, and take up those they have left where the last commit stands."""
-        before, self._rivals = self._rivals, rivals
         for name in rivals.keys() & self._strands.keys() - before.keys():
             await self._halt(self._strands[name])
             emit(Noted(name, note=f"stands by: {rivals[name]} harvests it"))
         for name in before.keys() & self._strands.keys() - rivals.keys():
             kind, realm = wanted(self._config)[name]
-            strand = self._strands[name] = await self._loom.strand(kind, realm, self._config)
+            strand = await self._loom.strand(kind, realm, self._config)
+            if name not in self._strands:  # a reload switched it off meanwhile
+                continue
+            self._strands[name] = strand
             self._start(strand)
             emit(Noted(name, note=f"takes over from {before[name]}"))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from ledgerd.clock import Clock, wait_for
-from ledgerd.status import SourceStatus
+from ledgerd.status import SourceState, SourceStatus
 from ledgerd.store.engine import Engine, Row
 from ledgerd.supervise import Heart, Stop
 
@@ -42,8 +42,11 @@ class IngestStatus:
         await self.write()
 
     async def write(self) -> None:
-        """Write the sources whose state, cursor, errors or last ingest changed since they were last written."""
-        fresh = {source.name: source for source in self._sources()}
+        """Write the sources whose state, cursor, errors or last ingest changed since they were last written.
+
+        One that stands by is left to the ledgerd that harvests it.
+        """
+        fresh = {source.name: source for source in self._sources() if source.state is not SourceState.STANDBY}
         changed = [source for name, source in fresh.items() if self._written.get(name) != _mark(source)]
         if not changed:
             return

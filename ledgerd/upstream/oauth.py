@@ -27,7 +27,11 @@ BODY_BYTES_MAX = 1 << 16
 """Largest answer of the token endpoint, largest 401 and largest file that is read."""
 HTTP_OK = 200
 HTTP_UNAUTHORIZED = 401
-CHECK_CREDENTIALS = "Check upstream.client_id and upstream.client_secret_file, then: systemctl restart ledgerd"
+CHECK_CREDENTIALS = (
+    "Check upstream.client_id, upstream.client_secret_file and upstream.oauth_scope, then: systemctl restart ledgerd"
+)
+STRIKE_WAITS_S = (60.0, 300.0)
+"""How long the token endpoint is left alone after the first and the second 4xx that names no OAuth error."""
 _USABLE = re.compile(r"[A-Za-z0-9._~+/-]{1,4096}=*")
 """What may stand behind ``Bearer`` (RFC 6750, 2.1)."""
 
@@ -69,6 +73,9 @@ class OAuth:
         self._is_read = False
         self._is_unsaved = False
         self._refusal = ""
+        self._strikes = 0
+        self._trouble = ""
+        self._not_before_s = 0.0
 
     async def get(
         self,
@@ -121,9 +128,15 @@ class OAuth:
             return self._token
 
     async def _granted(self) -> _Token:
-        """A token from upstream. Raises UpstreamRefused for a 4xx, UpstreamUnavailable for all else that is none."""
+        """A token from upstream. Raises UpstreamRefused for a refusal, UpstreamUnavailable for all else that is none.
+
+        A 4xx that names an OAuth error is one. Any other may be a proxy's, for a moment: the third in a row, minutes
+        apart, is one, too.
+        """
         if self._refusal:
             raise UpstreamRefused(self._refusal, CHECK_CREDENTIALS)
+        if (wait_s := self._not_before_s - self._clock.now()) > 0:
+            raise UpstreamUnavailable(f"{self._trouble}; it is asked again in {wait_s:.0f} s", "See: ledgerd status")
         mine = self._credentials
         form: dict[str, str | Secret] = {
             "grant_type": mine.grant_type,
@@ -132,17 +145,23 @@ class OAuth:
             "scope": mine.scope,
         }
         answer = await self._client.post_form(mine.token_url, form, source=NAME)
+        is_named = False
         try:
             reply = _read(decode(answer.body, answer.encoding, BODY_BYTES_MAX))
             if answer.status == HTTP_OK:
-                return _token_of(reply, mine.scope, answer.received_at_s)
-            said = _words(reply, mine.client_secret)
+                token = _token_of(reply, mine.scope, answer.received_at_s)
+                self._strikes = 0
+                return token
+            said, is_named = _words(reply, mine.client_secret), isinstance(reply.get("error"), str)
         except (UnreadableBody, _Unusable) as error:
             said = str(error)
         what = f"{NAME}: {mine.token_url} answered {answer.status}: {said}"
         if answer.status // 100 == 4 and answer.status != HTTP_TOO_MANY:  # noqa: PLR2004  the class of refusals
-            self._refusal = what
-            raise UpstreamRefused(what, CHECK_CREDENTIALS)
+            self._strikes += 1
+            if is_named or self._strikes > len(STRIKE_WAITS_S):
+                self._refusal = what
+                raise UpstreamRefused(what, CHECK_CREDENTIALS)
+            self._trouble, self._not_before_s = what, self._clock.now() + STRIKE_WAITS_S[self._strikes - 1]
         raise UpstreamUnavailable(what, "It is tried again; see it with: ledgerd status")
 
     def _restored(self) -> _Token | None:

@@ -57,7 +57,7 @@ async def all_typed(ledgerd, cases):
 
 ASKING = [
     Case(["migrate", "--status", "--dry-run"], 0, "-- nothing to run"),
-    Case(["migrate"], 0, "0001     bronze    applied"),
+    Case(["migrate"], 0, "0001     bronze             applied"),
     Case(["sql", "SELECT count() > 0 AS full FROM bronze_exchange_events", "--format", "CSVWithNames"], 0, '"full"\n1'),
     Case(["sql", "SELEC 1"], 1, "Only reading works: ledgerd sql"),
     Case(["sql", "DROP TABLE bronze_exchange_events"], 1, "Only reading works: ledgerd sql"),

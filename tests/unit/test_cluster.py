@@ -161,7 +161,9 @@ def test_every_shipped_statement_can_run_on_a_cluster_and_twice(label, statement
     for made in on_main(statement):
         assert "non_replicated" not in made
         assert " ON CLUSTER `main`" in made or (made == statement and made.startswith("ALTER"))
-        assert re.match(r"CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS |DROP (TABLE|VIEW) IF EXISTS |ALTER TABLE ", made)
+        assert re.match(
+            r"CREATE (TABLE|MATERIALIZED VIEW) IF NOT EXISTS |DROP (TABLE|VIEW) IF EXISTS |ALTER TABLE ", made
+        )
 
 
 def test_one_view_at_most_writes_to_a_sharded_table_for_one_insert():

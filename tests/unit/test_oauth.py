@@ -285,11 +285,41 @@ async def test_what_passes_by_itself_is_an_outage(client, path, upstream, status
         await page(oauth_for(client, path))
 
 
+async def test_a_4xx_that_names_no_oauth_error_is_asked_again_minutes_later_and_the_third_is_a_refusal(
+    client, path, upstream
+):
+    upstream.post(TOKEN_URL, status=403, body=b"<html>no</html>", repeat=True)
+    clock = ManualClock(ORIGIN_S)
+    oauth = oauth_for(client, path, clock=clock)
+    for wait_s in (60, 300):
+        for _ in range(2):
+            with pytest.raises(UpstreamUnavailable, match="answered 403: it is not JSON"):
+                await page(oauth)
+        clock.jump(wait_s + 1)
+    with pytest.raises(UpstreamRefused, match="answered 403"):
+        await page(oauth)
+
+    assert len(grants(client)) == 3
+
+
+async def test_what_a_proxy_refused_for_a_moment_is_had_a_minute_later(client, path, upstream):
+    upstream.post(TOKEN_URL, status=404)
+    upstream.post(TOKEN_URL, payload=GRANTED)
+    upstream.get(PAGE_URL, body=b"{}")
+    clock = ManualClock(ORIGIN_S)
+    oauth = oauth_for(client, path, clock=clock)
+    with pytest.raises(UpstreamUnavailable):
+        await page(oauth)
+    clock.jump(61)
+
+    assert (await page(oauth)).status == 200
+
+
 def hostile(rng):
     """A reply somebody made to break us: a good one spoiled in places, or bytes of any kind; perhaps packed."""
     odd = [None, True, 0, -1, 1e308, -1e308, 2**63, "", "bearer", "\x00\n", "é", "\u202e", [], {}, [[]], "x" * 9000]
     value = GRANTED | {name: rng.choice(odd) for name in rng.sample(sorted(GRANTED), rng.randrange(3))}
-    value |= {"error": rng.choice(odd), "error_description": rng.choice(odd)}
+    value |= {"error": rng.choice(["invalid_client", *odd]), "error_description": rng.choice(odd)}
     other = orjson.dumps(rng.choice(odd)), rng.randbytes(rng.randrange(200))
     body = rng.choice([*[orjson.dumps(value)] * 4, *other])
     packed = rng.choice(["", "", "gzip", "br", "ÿ"])
@@ -300,7 +330,7 @@ def hostile(rng):
 async def test_no_answer_of_the_token_endpoint_breaks_more_than_itself(client, path, upstream):
     rng, outcomes, texts = random.Random(7), set(), []
     upstream.get(PAGE_URL, body=b"{}", repeat=True)
-    for _ in range(100):
+    for _ in range(300):
         status, body, packed = hostile(rng)
         upstream.post(TOKEN_URL, status=status, body=body, headers={"Content-Encoding": packed})
         client._throttle = Throttle(100_000, 100_000)  # one that no 429 has silenced

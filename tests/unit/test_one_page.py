@@ -1,5 +1,6 @@
 """One page of the river by hand: what is shown of it, and a sentence that ends in what to type where there is none."""
 
+import shutil
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from ledgerd import one_page
 from ledgerd.config.load import load
 from ledgerd.errors import StoreLocked, UpstreamRefused, UpstreamUnavailable, UsageError
 from ledgerd.harvest.river_page import Change, Gist
+from ledgerd.upstream.throttle import Throttle
 from tests.simriver import CLIENT, SMALL, river
 from tests.unit.config_files import write
 
@@ -162,21 +164,39 @@ async def test_credentials_that_are_refused_are_a_sentence_too(config):
         with pytest.raises(UpstreamRefused, match="invalid_client") as caught:
             await shown(config(server.url, secret="wrong"), UNKNOWN)
 
-    assert "upstream.client_secret_file" in caught.value.hint
+    assert "upstream.client_secret_file and upstream.oauth_scope" in caught.value.hint
     assert "wrong" not in str(caught.value)
 
 
-async def test_looking_keeps_nothing_but_the_token_and_where_there_is_no_data_not_even_that(config):
+async def test_looking_keeps_only_the_token_and_the_limits_and_where_there_is_no_data_not_even_those(config):
     async with river(granted=False, **SMALL) as server:
         made = config(server.url)
         await shown(made, UNKNOWN)
-        kept = [path.name for path in made.daemon.data_dir.iterdir()]
-        (made.daemon.data_dir / kept[0]).unlink()
-        made.daemon.data_dir.rmdir()
+        kept = {path.name for path in made.daemon.data_dir.iterdir()}
+        shutil.rmtree(made.daemon.data_dir)
         await shown(made, UNKNOWN)
 
-    assert kept == ["oauth-token.json"]
+    assert kept == {"oauth-token.json", "throttle.json"}
     assert not made.daemon.data_dir.exists()
+
+
+async def test_looking_waits_as_long_as_the_daemon_would(config, monkeypatch):
+    waits = []
+
+    async def rest(_, wait_s):
+        waits.append(wait_s)
+        raise UpstreamUnavailable("waited", "See: ledgerd status")
+
+    async with river(granted=False, **SMALL) as server:
+        await server.sim("faults", [{"fault": "http_429", "to": "river"}])
+        made = config(server.url)
+        with pytest.raises(UpstreamRefused):
+            await shown(made, UNKNOWN)
+        monkeypatch.setattr(Throttle, "_rest", rest)
+        with pytest.raises(UpstreamUnavailable, match="waited"):
+            await shown(made, UNKNOWN)
+
+    assert 50 < waits[0] < 100
 
 
 @pytest.mark.parametrize("items", [None, 5, "five", {"0": None}, [1, 2]])
