@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import click
@@ -35,6 +36,8 @@ from ledgerd.store.queries import schema_root
 from ledgerd.terminal import priced, steps, table, told, waiting
 
 GOOD = ("ok", "starting")
+NO_TABLE = 60
+"""ClickHouse's number of a table that is not there."""
 WHAT_IS_PRICED = 'ledgerd sql "SELECT DISTINCT realm, league FROM gold_currency_snapshot"'
 READ_BY_PEOPLE = ("PrettyCompact", "Pretty", "Vertical", "Markdown")
 """Formats in which each of several results stands below its comment."""
@@ -167,8 +170,20 @@ async def etl_status(config: Config) -> None:
         rows = (await running.get("/status"))["etl"] if running else None
     if rows is None:
         async with reach.stored(config) as engine:
-            rows = [asdict(each) for each in await _runner(engine).look()]
+            rows = await _looked(engine)
     click.echo(steps(rows))
+
+
+async def _looked(engine: Engine) -> list[dict[str, Any]]:
+    """How far the database says each step is. StoreUnavailable where nobody has made its tables."""
+    try:
+        return [asdict(each) for each in await _runner(engine).look()]
+    except QueryRefused as error:
+        if error.code != NO_TABLE:
+            raise
+        raise StoreUnavailable(
+            "The database does not hold the tables of a ledger.", "Make them with: ledgerd migrate --apply"
+        ) from error
 
 
 async def etl_run(config: Config) -> None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from ledgerd.errors import CannotStart, LedgerdError, QueryRefused, StoreUnavailable
 from ledgerd.store.engine import INSERT_SETTINGS, Engine
+from ledgerd.store.sqltext import quoted
 
 OLDEST = (24, 8)
 """Tokens pass through materialized views since 24.7 (ClickHouse pull request 61601): before it, a batch that is sent
@@ -22,9 +23,12 @@ WINDOW = 1000
 
 UTC = "session_timezone = 'UTC'"
 
-_LETS_NOBODY_IN = {192, 193, 194, 516}
+_LETS_NOBODY_IN = {192, 193, 194, 195, 516}
+_NO_DATABASE = 81
 _MAY_NOT = 497
-_GRANT = re.compile(r"the grant ([A-Z][A-Z ,]*?)(?:\([^)]*\))? ON ")
+SHUT_OUT = frozenset({*_LETS_NOBODY_IN, _NO_DATABASE, _MAY_NOT})
+"""Numbers of what a person did to the server, or to our user, and may undo while we wait."""
+_GRANT = re.compile(r"the grant ([A-Z][A-Z ,]*?)(?:\([^)]*\))? ON (\S*[^\s.])")
 _TABLES = """
     SELECT concat(database, '.', name), engine, engine_full
     FROM system.tables
@@ -52,27 +56,36 @@ async def telling(user: str, database: str) -> AsyncIterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        raise CannotStart(
-            error.message, "Start ClickHouse, or correct clickhouse.url; then: ledgerd check-config"
-        ) from error
+        hint = "Start ClickHouse, or correct clickhouse.url; then: ledgerd check-config"
+        raise CannotStart(error.message, error.hint if error.code in SHUT_OUT else hint) from error
     except QueryRefused as error:
-        raise _unwelcome(error, user, database) from error
+        raise CannotStart(f"ClickHouse cannot be used: {error.message}", "Type: ledgerd check-config") from error
 
 
-def _unwelcome(error: QueryRefused, user: str, database: str) -> CannotStart:
+def shut_out(error: StoreUnavailable | QueryRefused, user: str, database: str) -> StoreUnavailable:
+    """What to tell, and whom, of an ``error`` whose code is one of SHUT_OUT."""
     if error.code in _LETS_NOBODY_IN:
-        return CannotStart(
+        told = StoreUnavailable(
             f"ClickHouse does not let user {user} in.",
             "Correct clickhouse.user or the file that clickhouse.password_file names, then: ledgerd check-config",
         )
-    if error.code == _MAY_NOT:
+    elif error.code == _NO_DATABASE:
+        told = StoreUnavailable(f"ClickHouse has no database {database}.", "Restore it, or: systemctl restart ledgerd")
+    else:
         wanted = _GRANT.search(error.message)
-        right = wanted[1] if wanted else "ALL"
-        return CannotStart(
+        right, where = wanted.groups() if wanted else ("ALL", "")
+        where = where if where == "*.*" or where.startswith("system.") else f"{database}.*"
+        told = StoreUnavailable(
             f"User {user} lacks the right {right} in database {database}.",
-            f"As an administrator of ClickHouse, type: GRANT {right} ON {database}.* TO {user}",
+            f"As an administrator of ClickHouse, type: GRANT {right} ON {where} TO {_named(user)}",
         )
-    return CannotStart(f"ClickHouse cannot be used: {error.message}", "Type: ledgerd check-config")
+    told.code = error.code
+    return told
+
+
+def _named(user: str) -> str:
+    """``user`` as a statement of SQL names him."""
+    return user if user.isidentifier() else quoted(user)
 
 
 def check_version(version: str) -> None:
@@ -100,7 +113,7 @@ async def check_settings(engine: Engine, user: str) -> None:
     except QueryRefused as error:
         raise CannotStart(
             f"User {user} may not set what a query needs: {error.message}",
-            f"As an administrator of ClickHouse, lift that constraint; see it with: SHOW CREATE USER {user}",
+            f"As an administrator of ClickHouse, lift that constraint; see it with: SHOW CREATE USER {_named(user)}",
         ) from error
     if zone != "UTC":
         raise CannotStart(
@@ -118,7 +131,7 @@ async def check_settings(engine: Engine, user: str) -> None:
 
 def _profile(user: str, setting: str) -> str:
     """What gives a user a setting and takes nothing from him."""
-    return f"CREATE SETTINGS PROFILE ledgerd_{secrets.token_hex(2)} SETTINGS {setting} WRITABLE TO {user}"
+    return f"CREATE SETTINGS PROFILE ledgerd_{secrets.token_hex(2)} SETTINGS {setting} WRITABLE TO {_named(user)}"
 
 
 async def check_store(engine: Engine) -> None:

@@ -13,10 +13,10 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from asynch.errors import ServerException
+from asynch.errors import ClickHouseException, ServerException
 
 from ledgerd.config.rules import Secret
-from ledgerd.errors import StoreUnavailable
+from ledgerd.errors import QueryRefused, StoreUnavailable
 from ledgerd.store import preflight
 from ledgerd.store.bind import bound
 from ledgerd.store.engine import INSERT_SETTINGS, TIMEOUT_S, EngineInfo, Params, Row, Settings
@@ -165,7 +165,7 @@ class ServerEngine:
                 await self._kill(marker)
             raise
         except ServerException as error:
-            raise fault(error.message, error.code) from error
+            raise self._said(error) from error
         except BROKEN as error:
             raise self._lost(error) from error
 
@@ -208,7 +208,7 @@ class ServerEngine:
             await wire.connect()
             return ".".join(map(str, wire.server_info.version_tuple()))
         except ServerException as error:
-            raise fault(error.message, error.code) from error
+            raise self._said(error) from error
         except BROKEN as error:
             raise self._lost(error) from error
         finally:
@@ -224,9 +224,15 @@ class ServerEngine:
         finally:
             await outside.close()
 
+    def _said(self, error: ServerException) -> StoreUnavailable | QueryRefused:
+        """The server's error. Being shut out passes: a person may change a password back, and who waits goes on."""
+        said = fault(error.message, error.code)
+        return preflight.shut_out(said, self._user, self._database) if said.code in preflight.SHUT_OUT else said
+
     def _lost(self, error: Exception) -> StoreUnavailable:
         cause = error.__cause__ or error
-        said = (isinstance(cause, OSError) and cause.strerror) or str(cause) or f"no answer for {CONNECT_S:g} s"
+        text = cause.message if isinstance(cause, ClickHouseException) else str(cause)
+        said = (isinstance(cause, OSError) and cause.strerror) or text or f"no answer for {CONNECT_S:g} s"
         return StoreUnavailable(
             f"ClickHouse at {self._host}:{self._port} is not there: {said}", "See it with: ledgerd status"
         )

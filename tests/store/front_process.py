@@ -57,6 +57,12 @@ class FrontProcess:
         self._process.stdin.close()
         self._process.stdout.close()
 
+    def restart(self, *options):
+        """Kill it and start it anew with other ``options``."""
+        self.kill()
+        self._options = [str(option) for option in options]
+        self.start()
+
     def url(self, scheme="clickhouse"):
         return f"{scheme}://localhost:{self.port}"
 

@@ -4,12 +4,16 @@ import asyncio
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
+from ledgerd.config import ClickHouse, Config, Daemon
 from ledgerd.errors import CannotStart, QueryRefused, StoreUnavailable
+from ledgerd.offline import etl_status
 from ledgerd.store import preflight
 from ledgerd.store.engine import INSERT_SETTINGS
+from ledgerd.store.faults import fault
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.server import CONNECT_S, MARGIN_S, STOP_S
 from tests.clocks import ManualClock
@@ -137,6 +141,55 @@ async def test_settings_that_do_not_hold_are_named_with_what_to_change(engine, s
 
 async def test_settings_that_hold_pass():
     await preflight.check_settings(StubbornEngine(), "u")
+
+
+async def test_a_password_that_is_changed_and_changed_back_is_waited_for(tmp_path):
+    pytest.importorskip("chdb")
+    process = FrontProcess(tmp_path / "data", "--password", "first-one")
+    engine = server_engine(process.url(), password="first-one")
+    await engine.open()
+    process.restart("--password", "next-one")
+    with suppress(StoreUnavailable):  # what was connected finds out that nobody is there
+        await engine.rows("SELECT 1")
+    with pytest.raises(StoreUnavailable, match=r"does not let user default in.*clickhouse\.password_file") as caught:
+        await engine.rows("SELECT 1")
+    process.restart("--password", "first-one")
+
+    assert await engine.rows("SELECT 1") == [(1,)]
+    assert "first-one" not in str(caught.value)
+    await engine.close()
+    process.kill()
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "typed"),
+    [
+        (81, "has no database poe", "systemctl restart ledgerd"),
+        (195, "does not let user ledger-1 in", "ledgerd check-config"),
+        (497, "the right SELECT in", "GRANT SELECT ON poe.* TO `ledger-1`"),
+    ],
+)
+def test_what_an_administrator_did_and_may_undo_is_waited_for(code, said, typed):
+    message = "ledger-1: Not enough privileges. It's necessary to have the grant SELECT(n) ON poe.t. (ACCESS_DENIED)"
+    told = preflight.shut_out(fault(message, code), "ledger-1", "poe")
+
+    assert (type(told), told.code) == (StoreUnavailable, code)
+    assert said in told.message
+    assert told.hint.endswith(typed)
+
+
+@pytest.mark.parametrize("where", ["system.parts", "*.*"])
+def test_a_right_outside_the_database_is_granted_where_it_is_wanted(where):
+    told = preflight.shut_out(fault(f"it's necessary to have the grant CLUSTER ON {where}.", 497), "ledger", "poe")
+
+    assert told.hint.endswith(f"GRANT CLUSTER ON {where} TO ledger")
+
+
+async def test_etl_status_of_a_database_without_tables_says_what_makes_them(front, tmp_path):
+    store = ClickHouse(engine="server", url=front.url(), database="ledgerd_test_empty")
+
+    with pytest.raises(StoreUnavailable, match=r"does not hold the tables of a ledger.*ledgerd migrate --apply"):
+        await etl_status(Config(daemon=Daemon(data_dir=tmp_path), clickhouse=store))
 
 
 async def test_a_server_that_is_not_there_cannot_be_opened(unused_tcp_port):
