@@ -26,7 +26,7 @@ from ledgerd.errors import (
     StoreUnavailable,
 )
 from ledgerd.etl.retention import Keep, Retention
-from ledgerd.etl.runner import Runner, load_steps
+from ledgerd.etl.runner import INTERVAL_S, Runner, load_steps
 from ledgerd.events import Noted, Reloaded, Started, Stopped, emit
 from ledgerd.harvest.harvest import Harvest
 from ledgerd.harvest.strands import Strand
@@ -54,8 +54,8 @@ CLOSE_S = 25.0
 group of services that must be cancelled, and the engine's last queries."""
 LOCK = "ledgerd.lock"
 """The file in the data directory whose lock the one daemon of that directory holds."""
-GOLD_EVERY_S = 10.0
-"""How often another process's gold is looked for."""
+OTHERS_EVERY_S = 10.0
+"""How often batches and gold of another process are looked for."""
 STORE_EVERY_S = 5.0
 STORE_TIMEOUT_S = 10.0
 
@@ -76,6 +76,8 @@ async def serve(
         try:
             if not await app.stop.cuts_short(app.start(signals, on_listen)):
                 await app.supervisor.until(app.stop)
+        except StoreUnavailable as error:  # while it started: later a service has it, and waits
+            raise CannotStart(error.message, error.hint or "See: ledgerd check-config") from error
         finally:
             await app.shut_down()
             logs.flush()
@@ -109,7 +111,8 @@ class App:
         self._engine = make_engine(config)
         reference, steps = load_reference(), load_steps()
         self._ledger = Ledger(self._engine, reference, load_queries())
-        self._etl = Runner(self._engine, steps, reference, clock, rng=rng, on_gold=self._on_gold)
+        look_s = INTERVAL_S if config.roles.harvest else OTHERS_EVERY_S
+        self._etl = Runner(self._engine, steps, reference, clock, rng=rng, on_gold=self._on_gold, interval_s=look_s)
         self._retention = Retention(self._engine, steps, clock, _keep(config), cluster=config.clickhouse.cluster)
         self._harvest = Harvest(
             config,
@@ -329,16 +332,16 @@ class App:
             self._gone_stale({realm for realm, at_ms in found.items() if seen.get(realm) != at_ms})
             seen = found
             heart.beat()
-            await heart.sleep(stop, GOLD_EVERY_S)
+            await heart.sleep(stop, OTHERS_EVERY_S)
 
     async def _watch_store(self, stop: Stop, heart: Heart) -> None:
         """Service: ask the engine for a sign of life, so that /status knows before a batch does."""
         while not stop.is_set:
             try:
                 await self._engine.rows("SELECT 1", timeout_s=STORE_TIMEOUT_S)
-            except StoreUnavailable as error:
+            except LedgerdError as error:  # a refusal, too: what it asks for is nothing anybody may refuse for good
                 self.report.store_error = str(error)
-                raise
+                raise StoreUnavailable(error.message, error.hint) from error
             self.report.store_error = None
             heart.beat()
             await heart.sleep(stop, STORE_EVERY_S)

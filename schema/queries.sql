@@ -101,13 +101,18 @@ ORDER BY page_seq, league;
 
 -- name: claim
 -- Claim {sources} for {holder} on {host}, or say that it still has them: a claim seen within {alive_s} keeps its time.
-INSERT INTO harvest_claims (source, holder, host, since, seen_at, written_at)
-WITH now64(3, 'UTC') AS at
-SELECT wanted.source, {holder:String}, {host:String}, if(had.seen_at > at - {alive_s:UInt32}, had.since, at), at, at
+-- {held}: those it has as far as it knows.
+INSERT INTO harvest_claims (source, holder, host, holds, since, seen_at, written_at)
+WITH now64(3, 'UTC') AS at, had.seen_at > at - {alive_s:UInt32} AS is_alive
+SELECT
+    wanted.source, {holder:String}, {host:String}, has({held:Array(String)}, wanted.source) OR (is_alive AND had.holds),
+    if(is_alive, had.since, at), at, at
 FROM (SELECT arrayJoin({sources:Array(String)}) AS source) AS wanted
 LEFT JOIN
 (
-    SELECT source, argMax(since, written_at) AS since, argMax(seen_at, written_at) AS seen_at
+    SELECT
+        source, argMax(holds, written_at) AS holds, argMax(since, written_at) AS since,
+        argMax(seen_at, written_at) AS seen_at
     FROM harvest_claims
     WHERE holder = {holder:String}
     GROUP BY source
@@ -115,18 +120,20 @@ LEFT JOIN
 
 -- name: unclaim
 -- Say that {holder} has left {sources}.
-INSERT INTO harvest_claims (source, holder, host, since, seen_at, written_at)
-SELECT arrayJoin({sources:Array(String)}), {holder:String}, {host:String}, toDateTime64(0, 3, 'UTC'),
+INSERT INTO harvest_claims (source, holder, host, holds, since, seen_at, written_at)
+SELECT arrayJoin({sources:Array(String)}), {holder:String}, {host:String}, false, toDateTime64(0, 3, 'UTC'),
     toDateTime64(0, 3, 'UTC'), now64(3, 'UTC');
 
 -- name: claimants
--- Of each source, who claimed it first among those seen within {alive_s}: holder and host.
-SELECT source, argMin(holder, (since, holder)) AS first_holder, argMin(host, (since, holder)) AS first_host
+-- Of each source, who has it among those seen within {alive_s}, the holder or else the first: holder and host.
+SELECT
+    source, argMin(holder, (NOT holds, since, holder)) AS first_holder,
+    argMin(host, (NOT holds, since, holder)) AS first_host
 FROM
 (
     SELECT
-        source, holder, argMax(host, written_at) AS host, argMax(since, written_at) AS since,
-        argMax(seen_at, written_at) AS seen_at
+        source, holder, argMax(host, written_at) AS host, argMax(holds, written_at) AS holds,
+        argMax(since, written_at) AS since, argMax(seen_at, written_at) AS seen_at
     FROM harvest_claims
     WHERE source IN {sources:Array(String)}
     GROUP BY source, holder

@@ -1,7 +1,7 @@
 """Every source of this process and its writer: built from the configuration, changed live, stopped in order."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -82,6 +82,8 @@ class Harvest:
         self._status = IngestStatus(engine, self.sources, clock)
         self._claims: Claims | None = None
         self._rivals: dict[str, str] = {}
+        self._standing: set[str] = set()
+        """Those of our sources that do not run because others have them."""
 
     async def open(self) -> None:
         """With the spool open: start every service; pages an earlier run left are carried first."""
@@ -193,12 +195,16 @@ class Harvest:
         return [lane for strand in self._strands.values() for lane in strand.source.lanes()]
 
     async def _keep_claims(self, stop: Stop, heart: Heart) -> None:
-        """Service: renew our claims; stand by for a source another claimed before us, take over what it has left."""
+        """Service: renew our claims; stand by for a source another claimed before us, take over what it has left.
+
+        A source that was refused here is left to the others.
+        """
         claims = self._claims
         while claims is not None and not await heart.sleep(stop, RENEW_S):
-            before = self._rivals
-            await self._claim(list(wanted(self._config)))
-            await self._yield(before, self._rivals)
+            refused = {name for name in self._strands if self._refusal(name) or self._refusal(writer_name(name))}
+            await claims.leave(sorted(refused))
+            await self._claim([name for name in wanted(self._config) if name not in refused])
+            await self._yield()
             heart.beat()
         if claims is not None:
             await claims.leave([name for name in wanted(self._config) if name not in self._rivals])
@@ -213,23 +219,29 @@ class Harvest:
             rivals = await self._claims.renew(names)
             self._rivals = {name: host for name, host in self._rivals.items() if name not in names} | rivals
 
-    async def _yield(self, before: Mapping[str, str], rivals: Mapping[str, str]) -> None:
-        """Let ``rivals`` have their sources, and take up those they have left where the last commit stands."""
-        for name in rivals.keys() & self._strands.keys() - before.keys():
+    async def _yield(self) -> None:
+        """Let others have what is theirs, and take up where the last commit stands what they have left."""
+        for name in self._rivals.keys() & self._strands.keys() - self._standing:
+            self._standing.add(name)
             await self._halt(self._strands[name])
-            emit(Noted(name, note=f"stands by: {rivals[name]} harvests it"))
-        for name in before.keys() & self._strands.keys() - rivals.keys():
-            kind, realm = wanted(self._config)[name]
-            strand = await self._loom.strand(kind, realm, self._config)
-            if name not in self._strands:  # a reload switched it off meanwhile
-                continue
-            self._strands[name] = strand
-            self._start(strand)
-            emit(Noted(name, note=f"takes over from {before[name]}"))
+            emit(Noted(name, note=f"stands by: {self._rivals[name]} harvests it"))
+        for name in self._standing - self._rivals.keys():
+            if name in self._strands:
+                kind, realm = wanted(self._config)[name]
+                strand = await self._loom.strand(kind, realm, self._config)  # may fail: then it is tried again
+                if name not in self._strands:  # a reload switched it off meanwhile
+                    continue
+                self._strands[name] = strand
+                self._start(strand)
+                emit(Noted(name, note="takes over, nobody else harvests it now"))
+            self._standing.discard(name)
 
     def _start(self, strand: Strand) -> None:
         """Start what of ``strand`` is not alive and ours; a source that was refused gets another chance."""
         if strand.source.name in self._rivals:
+            if strand.source.name not in self._standing:
+                emit(Noted(strand.source.name, note=f"stands by: {self._rivals[strand.source.name]} harvests it"))
+            self._standing.add(strand.source.name)
             return
         services = (
             Service(strand.writer.name, strand.writer.run),

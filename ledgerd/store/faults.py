@@ -16,6 +16,7 @@ TRANSIENT_CODES = {
     *(242, 243, 252),  # table read-only, disk full, too many parts
     *(225, 285, 286, 319, 999),  # Keeper, replicas, quorum
     *(394, 473),  # cancelled, deadlock avoided
+    *(198, 201, 254, 255, 265, 499, 745),  # name not found, quota, other nodes, object storage, overloaded
     *(1000, 1002),  # POCO and unknown exceptions
 }
 """Numbers of https://github.com/ClickHouse/ClickHouse/blob/master/src/Common/ErrorCodes.cpp that pass with time."""
