@@ -7,6 +7,7 @@ then killed by name over a connection of its own: when a call has ended, so has 
 import asyncio
 import itertools
 import os
+import secrets
 import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -56,7 +57,8 @@ class ServerEngine:
         self._writers = Pool(WRITERS, self._wire)
         self._calls: set[asyncio.Task[list[Row]]] = set()
         self._numbers = itertools.count(1)
-        self._name = f"ledgerd-{socket.gethostname()}-{os.getpid()}"
+        self._name = f"ledgerd-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        """Nobody else's, not even an earlier process's of this number: queries are killed by it, perhaps late."""
 
     @property
     def info(self) -> EngineInfo:
