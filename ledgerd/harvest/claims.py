@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ledgerd.errors import CannotStart
@@ -31,7 +31,8 @@ class Claims:
         self._renewed_s = math.inf
         self._patient_until_s = -math.inf
         self._held: set[str] = set()
-        self._rivals: dict[str, str] = {}
+        self.rivals: dict[str, str] = {}
+        """Of the sources claimed that another has: who that is, as of the last renewal."""
         self._host = f"{socket.gethostname()}, process {os.getpid()}"
 
     async def renew(self, sources: Sequence[str]) -> dict[str, str]:
@@ -46,9 +47,9 @@ class Claims:
         if now_s - self._renewed_s > ALIVE_S:
             self._patient_until_s = now_s + PATIENCE_S
         if now_s < self._patient_until_s:
-            rivals = {source: host for source, host in self._rivals.items() if source in sources} | rivals
+            rivals = {source: host for source, host in self.rivals.items() if source in sources} | rivals
         self._renewed_s = now_s
-        self._rivals = {source: host for source, host in self._rivals.items() if source not in sources} | rivals
+        self.rivals = {source: host for source, host in self.rivals.items() if source not in sources} | rivals
         had, self._held = self._held, (self._held | set(sources)) - rivals.keys()
         if not self._held <= had:
             await self._claim(sources)  # at once: one who held it before and comes back shall see that it is taken
@@ -59,12 +60,12 @@ class Claims:
         params = {"sources": list(sources), "alive_s": ALIVE_S}
         await self._engine.execute(load_queries()["claim"], params | mine)
 
-    async def leave(self, sources: Sequence[str]) -> None:
-        """Let the others have ``sources`` at once. StoreUnavailable."""
-        if sources:
-            self._held -= set(sources)
-            params = {"sources": list(sources), "holder": self._holder, "host": self._host}
+    async def leave(self, sources: Iterable[str]) -> None:
+        """Let the others have at once what of ``sources`` we hold. StoreUnavailable."""
+        if held := sorted(self._held & set(sources)):
+            params = {"sources": held, "holder": self._holder, "host": self._host}
             await self._engine.execute(load_queries()["unclaim"], params)
+            self._held -= set(held)
 
 
 def holder_of(data_dir: Path) -> str:

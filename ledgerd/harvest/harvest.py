@@ -1,7 +1,7 @@
 """Every source of this process and its writer: built from the configuration, changed live, stopped in order."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -81,7 +81,6 @@ class Harvest:
         )
         self._status = IngestStatus(engine, self.sources, clock)
         self._claims: Claims | None = None
-        self._rivals: dict[str, str] = {}
         self._standing: set[str] = set()
         """Those of our sources that do not run because others have them."""
 
@@ -202,22 +201,26 @@ class Harvest:
         claims = self._claims
         while claims is not None and not await heart.sleep(stop, RENEW_S):
             refused = {name for name in self._strands if self._refusal(name) or self._refusal(writer_name(name))}
-            await claims.leave(sorted(refused))
+            await claims.leave(refused)
             await self._claim([name for name in wanted(self._config) if name not in refused])
             await self._yield()
             heart.beat()
         if claims is not None:
-            await claims.leave([name for name in wanted(self._config) if name not in self._rivals])
+            await claims.leave(wanted(self._config).keys())
 
     def _open_claims(self) -> None:
         if self._engine.info.name != EMBEDDED:  # an embedded engine has one process, and its lock sees to that
             self._claims = Claims(self._engine, holder_of(self._config.daemon.data_dir))
 
+    @property
+    def _rivals(self) -> Mapping[str, str]:
+        """The sources another harvests, and who that is."""
+        return {} if self._claims is None else self._claims.rivals
+
     async def _claim(self, names: Sequence[str]) -> None:
-        """Claim ``names``, or renew the claim; of the others what was known stays."""
+        """Claim ``names``, or renew the claim."""
         if self._claims is not None:
-            rivals = await self._claims.renew(names)
-            self._rivals = {name: host for name, host in self._rivals.items() if name not in names} | rivals
+            await self._claims.renew(names)
 
     async def _yield(self) -> None:
         """Let others have what is theirs, and take up where the last commit stands what they have left."""

@@ -195,7 +195,7 @@ class Strands:
             name="exchange-pc",
             status=lambda why: source(state=SourceState.REFUSED if why else state, last_error=why),
         )
-        self.harvest._rivals = {}
+        self.harvest._claims = None
         self.harvest._strands = {"exchange-pc": Strand(told, SimpleNamespace(name="writer-exchange-pc"))}
 
     def tell(self):
