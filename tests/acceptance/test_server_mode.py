@@ -196,7 +196,7 @@ async def test_roles_apart_share_one_server(front):
     ):
         for each in (harvester, refiner, reader):
             await each.start()
-            await each.wait("an answer", each.status)
+            await each.wait("it to be ready", lambda each=each: is_ready(each))  # the first one makes the tables
         await refiner.wait("the refined hours", lambda: is_refined(refiner))
 
         async def has_prices():
@@ -206,6 +206,10 @@ async def test_roles_apart_share_one_server(front):
         assert (await reader.status())["sources"] == []
         for each in (reader, refiner, harvester):
             assert await each.stop() == 0
+
+
+async def is_ready(ledgerd):
+    return (await ledgerd.status())["state"] != "starting"
 
 
 async def is_refined(ledgerd):
