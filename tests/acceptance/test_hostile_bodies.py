@@ -87,7 +87,7 @@ def hostile_answer(n, body, rng):
         mutated = MUTATIONS[n // 2 % len(MUTATIONS)](body, rng)
         if n % 3:
             return faults.Answer(200, mutated)
-        packed = gzip.compress(mutated, 1)
+        packed = gzip.compress(mutated, 1, mtime=0)
         return faults.Answer(200, with_flipped_bytes(packed, rng) if n % 9 == 0 else packed, encoding="gzip")
     kinds = [kind for kind in BODY_KINDS if kind != "gzip_bomb"]
     return faults.apply(kinds[n // 2 % len(kinds)], faults.Answer(200, body), n)

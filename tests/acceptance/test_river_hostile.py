@@ -101,7 +101,7 @@ def hostile_answer(n, page, river, rng):
         mutated = MUTATIONS[n // 2 % len(MUTATIONS)](true.body, rng)
         if n % 3:
             return faults.Answer(200, mutated)
-        packed = gzip.compress(mutated, 1)
+        packed = gzip.compress(mutated, 1, mtime=0)
         return faults.Answer(200, with_flipped_bytes(packed, rng) if n % 9 == 0 else packed, encoding="gzip")
     kind = KINDS[n // 2 % len(KINDS)]
     other = replaced(kind, true, n)

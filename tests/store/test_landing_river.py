@@ -62,7 +62,7 @@ class River:
         """Freeze ``bodies`` as one batch and commit it."""
         for body in bodies:
             asked, self.asked = self.asked, self.asked + 1
-            packed = gzip.compress(body) if encoding == "gzip" else body
+            packed = gzip.compress(body, mtime=0) if encoding == "gzip" else body
             await self.stream.freeze(Page(f"{asked}", f"{asked + 1}", NOW_MS, 200, encoding, packed))
         await self.writer.flush(Heart(self.clock))
 

@@ -24,7 +24,7 @@ FIRST = hour_of(ORIGIN_S) - 10 * HOUR_S
 
 def digest(next_hour, markets=(), *, encoding=""):
     body = orjson.dumps({"next_change_id": next_hour, "markets": list(markets)})
-    return 200, gzip.compress(body) if encoding else body, encoding
+    return 200, gzip.compress(body, mtime=0) if encoding else body, encoding
 
 
 def edge(next_hour):

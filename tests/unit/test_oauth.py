@@ -195,8 +195,8 @@ async def test_a_dead_token_is_not_sent_again_while_no_other_is_to_be_had(client
     [
         (401, DEAD, "", 2),
         (401, b"\xef\xbb\xbf" + DEAD, "", 2),
-        (401, gzip.compress(DEAD), "gzip", 2),
-        (401, gzip.compress(DEAD)[:9], "gzip", 1),
+        (401, gzip.compress(DEAD, mtime=0), "gzip", 2),
+        (401, gzip.compress(DEAD, mtime=0)[:9], "gzip", 1),
         (401, b'{"error":{"code":8,"message":"Unauthorized"}}', "", 1),
         (401, b"[]", "", 1),
         (401, b"<html>", "", 1),
@@ -323,7 +323,7 @@ def hostile(rng):
     other = orjson.dumps(rng.choice(odd)), rng.randbytes(rng.randrange(200))
     body = rng.choice([*[orjson.dumps(value)] * 4, *other])
     packed = rng.choice(["", "", "gzip", "br", "ÿ"])
-    body = gzip.compress(body) if packed == "gzip" and rng.random() < 0.8 else body
+    body = gzip.compress(body, mtime=0) if packed == "gzip" and rng.random() < 0.8 else body
     return rng.choice([200, 200, 200, 400, 401, 403, 429, 500, 302]), body[: rng.choice([None, None, 7])], packed
 
 

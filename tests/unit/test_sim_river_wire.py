@@ -132,7 +132,7 @@ async def test_true_prices_and_sales_can_be_asked_for():
 
 def record(folder, name, next_id, stashes):
     body = orjson.dumps({"next_change_id": next_id, "stashes": stashes})
-    (folder / name).write_bytes(gzip.compress(body))
+    (folder / name).write_bytes(gzip.compress(body, mtime=0))
     return body
 
 

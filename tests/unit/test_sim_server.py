@@ -332,7 +332,7 @@ async def test_unknown_faults_are_refused_with_the_list():
 
 def recording(folder, name, hour):
     body = orjson.dumps({"next_change_id": hour + 3600, "markets": []})
-    (folder / name).write_bytes(gzip.compress(body))
+    (folder / name).write_bytes(gzip.compress(body, mtime=0))
     return body
 
 
