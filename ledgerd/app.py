@@ -26,7 +26,7 @@ from ledgerd.errors import (
     StoreUnavailable,
 )
 from ledgerd.etl.retention import Keep, Retention
-from ledgerd.etl.runner import INTERVAL_S, Runner, load_steps
+from ledgerd.etl.runner import LOOK_S, Runner, load_steps
 from ledgerd.events import Noted, Reloaded, Started, Stopped, emit
 from ledgerd.harvest.harvest import Harvest
 from ledgerd.harvest.strands import Strand
@@ -111,8 +111,10 @@ class App:
         self._engine = make_engine(config)
         reference, steps = load_reference(), load_steps()
         self._ledger = Ledger(self._engine, reference, load_queries())
-        look_s = INTERVAL_S if config.roles.harvest else OTHERS_EVERY_S
-        self._etl = Runner(self._engine, steps, reference, clock, rng=rng, on_gold=self._on_gold, interval_s=look_s)
+        self._etl = Runner(
+            self._engine, steps, reference, clock, rng=rng, on_gold=self._on_gold,
+            look_s=LOOK_S if config.roles.harvest else OTHERS_EVERY_S, interval_s=config.etl.interval_s,
+        )  # fmt: skip
         self._retention = Retention(self._engine, steps, clock, _keep(config), cluster=config.clickhouse.cluster)
         self._harvest = Harvest(
             config,

@@ -187,25 +187,47 @@ def harvest(config_path: Path | None, *, once: bool, dry_run: bool, cursor: str 
 
 @cli.group()
 def etl() -> None:
-    """Look at the ETL steps, or run what is due."""
+    """Look at the ETL steps, run what is due, or make what is refined anew."""
 
 
 @etl.command("status")
 @config_option
 def etl_status(config_path: Path | None) -> None:
-    """List each step's watermark and how many batches wait for it."""
-    from ledgerd import offline
+    """List how far each step is for each league, how long it last took, and what is wrong with it."""
+    from ledgerd import refine
 
-    _run(offline.etl_status(_config(config_path)))
+    _run(refine.status(_config(config_path)))
 
 
 @etl.command("run")
 @config_option
-def etl_run(config_path: Path | None) -> None:
+@click.option("--step", help="This step of the exchange alone; what it reads must be up to date.")
+@click.option("--lane", help="Of public stashes this league alone; it goes ahead, and the others follow by themselves.")
+def etl_run(config_path: Path | None, step: str | None, lane: str | None) -> None:
     """Refine every committed batch that waits, then stop. The running daemon does so by itself."""
-    from ledgerd import offline
+    from ledgerd import refine
 
-    _run(offline.etl_run(_config(config_path)))
+    if step and lane:
+        raise UsageError("--step is for the exchange, --lane for public stashes.", "Give one: ledgerd etl run --help")
+    _run(refine.run(_config(config_path), step=step, lane=lane))
+
+
+@etl.command("rebuild")
+@config_option
+@click.option(
+    "--from",
+    "source",
+    type=click.Choice(["bronze", "silver"]),
+    required=True,
+    help="bronze: silver and gold are made anew; silver: gold alone.",
+)
+@click.option("--since", help="Exchange only: batches fetched at this time or later; a time, -24h or -30d.")
+@click.option("--yes", "is_sure", is_flag=True, help="Even if bronze no longer has all that public stashes were.")
+def etl_rebuild(config_path: Path | None, source: Any, since: str | None, is_sure: bool) -> None:  # noqa: ANN401  one of the choices
+    """Make what was refined anew, with the daemon stopped. Killed, it goes on at the next start or `etl run`."""
+    from ledgerd import refine
+
+    _run(refine.rebuild(_config(config_path), source=source, since=since, is_sure=is_sure))
 
 
 @cli.command()

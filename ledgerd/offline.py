@@ -1,20 +1,16 @@
 """The commands that ask, look or work once: through the running daemon where one runs, else on the data themselves."""
 
-import random
 import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import click
 import orjson
 
 from ledgerd import reach
-from ledgerd.app import load_reference
 from ledgerd.clock import SystemClock
 from ledgerd.config import Config
 from ledgerd.errors import (
@@ -25,19 +21,16 @@ from ledgerd.errors import (
     StoreUnavailable,
     UsageError,
 )
-from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.ledger.query import FORMATS
 from ledgerd.ledger.snapshot import nearest
-from ledgerd.store.engine import SERVER, Engine
+from ledgerd.store.engine import SERVER
 from ledgerd.store.engines import make_engine
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.migration import TABLE, load_migrations, plan, script, split_statements, states
 from ledgerd.store.queries import schema_root
-from ledgerd.terminal import priced, steps, table, told, waiting
+from ledgerd.terminal import priced, table, told, waiting
 
 GOOD = ("ok", "starting")
-NO_TABLE = 60
-"""ClickHouse's number of a table that is not there."""
 WHAT_IS_PRICED = 'ledgerd sql "SELECT DISTINCT realm, league FROM gold_currency_snapshot"'
 READ_BY_PEOPLE = ("PrettyCompact", "Pretty", "Vertical", "Markdown")
 """Formats in which each of several results stands below its comment."""
@@ -162,49 +155,6 @@ def _headed(text: str, queries: Sequence[str]) -> Iterator[tuple[str, str]]:
         above = text[past : found.start()].rstrip("\n").rpartition("\n\n")[2] if found else ""
         past = found.end() if found else past
         yield "\n".join(line for line in above.splitlines() if line.startswith("--")), query
-
-
-async def etl_status(config: Config) -> None:
-    """Print each step's watermark and backlog."""
-    async with reach.daemon(config) as running:
-        rows = (await running.get("/status"))["etl"] if running else None
-    if rows is None:
-        async with reach.stored(config) as engine:
-            rows = await _looked(engine)
-    click.echo(steps(rows))
-
-
-async def _looked(engine: Engine) -> list[dict[str, Any]]:
-    """How far the database says each step is. StoreUnavailable where nobody has made its tables."""
-    try:
-        return [asdict(each) for each in await _runner(engine).look()]
-    except QueryRefused as error:
-        if error.code != NO_TABLE:
-            raise
-        raise StoreUnavailable(
-            "The database does not hold the tables of a ledger.", "Make them with: ledgerd migrate --apply"
-        ) from error
-
-
-async def etl_run(config: Config) -> None:
-    """Refine what waits, with progress. StoreUnavailable if a step failed: the others have done what they could."""
-    async with reach.daemon(config) as running:
-        if running:
-            raise StoreLocked("The running daemon does this by itself.", "See how far it is: ledgerd etl status")
-    total = 0
-    async with waiting(lambda: f"{total} tasks done"), reach.stored(config) as engine:
-        await Migrator(engine, SystemClock(), cluster=config.clickhouse.cluster).apply()
-        runner = _runner(engine)
-        while done := await runner.run_once():
-            total += done
-        failed = [f"{each.step} of {each.source}: {each.last_error}" for each in runner.status() if each.last_error]
-    click.echo(f"{total} tasks done; " + ("some failed" if failed else "nothing waits"))
-    if failed:
-        raise StoreUnavailable("\n".join(failed), "\nWhat was done is kept; try the rest again: ledgerd etl run")
-
-
-def _runner(engine: Engine) -> Runner:
-    return Runner(engine, load_steps(), load_reference(), SystemClock(), rng=random.Random())  # noqa: S311  jitter
 
 
 async def price(config: Config, name: str, *, realm: str | None, league: str | None, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """Puts ``/status`` together from whoever owns each fact; asks nobody who could be slow."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ledgerd import __version__
@@ -32,7 +32,9 @@ STALL_S = 300.0
 BACKLOG_AGE_S = 600.0
 """How long a page may wait for its commit before the spool is called backlogged, however small it is."""
 FAR_BEHIND_BATCHES = 100
-"""So many committed batches may wait for an ETL step before prices are late enough to say so."""
+"""So many committed batches of an exchange may wait for an ETL step before prices are late enough to say so."""
+FAR_BEHIND_S = 900.0
+"""So much later than what a step has done may the newest batch of a river have been fetched."""
 
 
 class Report:
@@ -129,8 +131,7 @@ def troubles(told: Status) -> Iterator[str]:
         age_s = spool.oldest_age_s or 0.0
         yield f"the spool is {spool.state.value}: {spool.pages} pages wait, the oldest for {age_s:.0f} s"
     yield from (_of_source(source) for source in told.sources if source.state not in WELL)
-    for step in told.etl:
-        yield from _of_step(step)
+    yield from _of_steps(told.etl)
     if told.config.last_reload_error:
         yield f"the last reload was refused: {told.config.last_reload_error}"
 
@@ -140,11 +141,27 @@ def _of_source(source: SourceStatus) -> str:
     return f"{source.name} is {source.state.value}{since}: {_or_unknown(source.last_error)}"
 
 
-def _of_step(step: EtlStatus) -> Iterator[str]:
-    if step.state is EtlState.FAILING:
-        yield f"{step.step} of {step.source} is failing: {_or_unknown(step.last_error)}"
-    elif step.behind > FAR_BEHIND_BATCHES:
-        yield f"{step.step} of {step.source} is {step.behind} batches behind"
+def _of_steps(steps: Sequence[EtlStatus]) -> Iterator[str]:
+    """Each step that fails, and of each source the step that is furthest behind, if that is far."""
+    for step in steps:
+        if step.state is EtlState.FAILING:
+            yield f"{_named(step)} is failing: {_or_unknown(step.last_error)}"
+    for source in dict.fromkeys(step.source for step in steps):
+        furthest = max((step for step in steps if step.source == source), key=lambda step: step.behind)
+        if furthest.state is not EtlState.FAILING and _is_far_behind(furthest):
+            yield f"{_named(furthest)} is {furthest.behind} batches behind"
+
+
+def _is_far_behind(step: EtlStatus) -> bool:
+    """True if prices are late enough to say so: a river has a batch every two seconds, so there the time counts."""
+    if step.league is None:
+        return step.behind > FAR_BEHIND_BATCHES
+    return step.behind > 0 and (step.behind_s is None or step.behind_s > FAR_BEHIND_S)
+
+
+def _named(step: EtlStatus) -> str:
+    lane = f", {step.league}," if step.league else ""
+    return f"{step.step} of {step.source}{lane}"
 
 
 def _or_unknown(error: str | None) -> str:

@@ -61,7 +61,7 @@ class SpoolState(StrEnum):
 
 
 class EtlState(StrEnum):
-    """One ETL step for one source."""
+    """One ETL step for one source, of a river for one league."""
 
     OK = "ok"
     BEHIND = "behind"
@@ -145,13 +145,21 @@ class LaneStatus:
 
 @dataclass(frozen=True, slots=True)
 class EtlStatus:
-    """One step for one source: the last batch done, how many wait."""
+    """One step for one source, of a river for one league: the last batch done, how many wait.
+
+    ``behind_s``: the newest batch was fetched so much later than the last one done; null where nothing was done yet.
+    ``done_until``: when the last batch it had to do with was fetched. ``took_s``: what that took.
+    """
 
     step: str
     source: str
+    league: str | None
     state: EtlState
     watermark: int
     behind: int
+    behind_s: float | None
+    done_until: str | None
+    took_s: float | None
     last_error: str | None
 
 

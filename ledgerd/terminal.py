@@ -11,6 +11,7 @@ from ledgerd.clock import rfc3339
 SILENT_S = 2.0
 """How long work may take before it says so."""
 TICK_S = 0.5
+NAMED_MAX = 2
 WIPE = "\r\x1b[K"
 
 
@@ -79,12 +80,28 @@ def told(status: Mapping[str, Any]) -> Iterable[str]:
 
 
 def steps(etl: Iterable[Mapping[str, Any]]) -> str:
-    """How far the ETL steps are."""
-    rows = (
-        (each["step"], each["source"], each["state"], each["watermark"], each["behind"], each["last_error"] or "")
-        for each in etl
-    )
-    return table(("step", "source", "state", "watermark", "behind", "last error"), rows)
+    """How far the ETL steps are; leagues that are equally far in a line."""
+    return _steps(etl, ("source", "state", "watermark", "behind", "last_error"))
+
+
+def steps_at_length(etl: Iterable[Mapping[str, Any]]) -> str:
+    """The same, with the age of what was done last, and how long that took."""
+    return _steps(etl, ("source", "state", "watermark", "behind", "behind_s", "done_until", "took_s", "last_error"))
+
+
+def _steps(etl: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    leagues: dict[tuple[Any, ...], list[str]] = {}
+    for each in etl:
+        alike = (each["step"], *("" if each[column] is None else each[column] for column in columns))
+        leagues.setdefault(alike, []).append(each["league"] or "")
+    rows = ((step, source, _named(names), *rest) for (step, source, *rest), names in leagues.items())
+    heads = [{"behind_s": "behind by", "done_until": "done until"}.get(name, name) for name in columns]
+    return table(("step", heads[0], "league", *(head.replace("_", " ") for head in heads[1:])), rows)
+
+
+def _named(leagues: Sequence[str]) -> str:
+    """Up to two leagues by name, more by number."""
+    return ", ".join(leagues) if len(leagues) <= NAMED_MAX else f"{len(leagues)} leagues"
 
 
 def priced(answer: Mapping[str, Any]) -> Iterable[str]:

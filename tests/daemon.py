@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from ledgerd.clock import ScaledClock
+from ledgerd.clock import Clock, ScaledClock
 from ledgerd.sim.river import policy_of
 from ledgerd.sim.server import SimOptions, running
 from ledgerd.sim.world import builtin_ids
@@ -129,10 +129,13 @@ class Upstream:
 
 
 @asynccontextmanager
-async def upstream(hours: int = 8, currencies: int | None = 25, **options: Any) -> AsyncIterator[Upstream]:
+async def upstream(
+    hours: int = 8, currencies: int | None = 25, clock: Clock | None = None, **options: Any
+) -> AsyncIterator[Upstream]:
     """A stand-in in this process with ``hours`` hours of ``currencies`` currencies before `EDGE` (None: all there are).
 
-    ``options`` as in `SimOptions`; the river is small unless they say otherwise.
+    ``clock``: its own begins at `EDGE` where none is given. ``options`` as in `SimOptions`; the river is small unless
+    they say otherwise.
     """
     with tempfile.TemporaryDirectory() as folder:
         if currencies is not None:
@@ -140,7 +143,8 @@ async def upstream(hours: int = 8, currencies: int | None = 25, **options: Any) 
             ids = (f"{name}\tboth\n" for name in builtin_ids("poe1")[:currencies])
             options["ids_path"].write_text("metadata_id\tgame\n" + "".join(ids))
         sim = SimOptions(**{"edge": "manual", "history_hours": hours, "slow_s": 0.5, **SMALL, **options})
-        async with running(sim, ScaledClock(EDGE + 60, sim.speed)) as url, aiohttp.ClientSession() as session:
+        clock = clock or ScaledClock(EDGE + 60, sim.speed)
+        async with running(sim, clock) as url, aiohttp.ClientSession() as session:
             yield Upstream(url, session)
 
 

@@ -120,7 +120,7 @@ STATUS = Status(
     SpoolStatus(3, 4096, 1 << 20, 7.5, SpoolState.OK),
     [source()],
     [],
-    [EtlStatus("silver_exchange_ticks", "exchange-pc", EtlState.OK, 41, 0, None)],
+    [EtlStatus("silver_exchange_ticks", "exchange-pc", None, EtlState.OK, 41, 0, 0.0, None, None, None)],
 )
 """A daemon that is well."""
 

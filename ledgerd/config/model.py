@@ -20,6 +20,7 @@ from ledgerd.config.rules import (
     From,
     Hours,
     Identifier,
+    IntervalSeconds,
     Leagues,
     Listen,
     Name,
@@ -43,7 +44,7 @@ LIVE_KEYS = frozenset(
     {"upstream.timeout_s", "upstream.late_poll_s", "upstream.river_poll_s", "upstream.maintenance_poll_s"}
 )
 RESTART_KEYS = frozenset({"spool.dir", "throttle.api_key"})
-RESTART_SECTIONS = frozenset({"daemon", "http", "clickhouse", "upstream", "roles"})
+RESTART_SECTIONS = frozenset({"daemon", "http", "clickhouse", "upstream", "etl", "roles"})
 
 
 class Section(BaseModel):
@@ -164,6 +165,14 @@ class Retention(Section):
     gold_days: Days = Field(default=0, description="Days of prices; 0 keeps them for ever.")
 
 
+class Etl(Section):
+    """How what was stored is refined."""
+
+    interval_s: IntervalSeconds = Field(
+        default=300.0, description="Data time between two rounds of gold of public stashes; shorter costs more CPU."
+    )
+
+
 class Freshness(Section):
     """When an answer is too old."""
 
@@ -214,6 +223,7 @@ class Config(Section):
     throttle: Throttle = Throttle()
     spool: Spool = Spool()
     retention: Retention = Retention()
+    etl: Etl = Etl()
     freshness: Freshness = Freshness()
     log: Log = Log()
     roles: Roles = Roles()

@@ -156,6 +156,7 @@ Seconds = Annotated[float, Rule("a number of seconds greater than 0, at most a y
 RequestSeconds = Annotated[
     float, Rule("a number of seconds greater than 0, at most 240", lambda s: 0 < s <= REQUEST_S_MAX)
 ]
+IntervalSeconds = Annotated[float, Rule("a number of seconds from 1 to 3600", lambda s: 1 <= s <= 3600)]  # noqa: PLR2004 -- the text of the rule names it
 Hours = Annotated[float, Rule("a number of hours from 0 to 8784", lambda h: 0 <= h * 3600 <= YEAR_S)]
 Days = Annotated[int, Rule("a whole number of days from 0 to 36500", lambda d: 0 <= d <= 36500)]  # noqa: PLR2004 -- the text of the rule names it
 Bytes = Annotated[int, Rule("a whole number of bytes greater than 0", lambda n: 0 < n < 1 << 63)]

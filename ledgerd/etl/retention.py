@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ledgerd.clock import HOUR_S, Clock
-from ledgerd.etl.plan import NOTHING_DONE, Step, kind_of
-from ledgerd.etl.watermarks import SQL, newest_batches, watermarks
-from ledgerd.events import PartitionDropped, emit
+from ledgerd.clock import Clock, hour_of
+from ledgerd.errors import QueryRefused
+from ledgerd.etl.plan import EXCHANGE, Step, kind_of
+from ledgerd.etl.watermarks import SCAN_TIMEOUT_S, SQL, first_stored, new_sources, read_standing
+from ledgerd.events import Noted, PartitionDropped, emit
 from ledgerd.store.cluster import render, stored_as
 from ledgerd.store.engine import Engine
 from ledgerd.supervise import Heart, Stop
@@ -29,9 +30,23 @@ BRONZE = {
 RIVER = {"bronze_raw_stashes": "retrieved_at", "bronze_river_counts": "retrieved_at"}
 """As ``BRONZE``, by the day, for a day of it is gigabytes. Silver and gold have no TTL: it would count
 from the hours they are about, and eat freshly read history before gold has seen it."""
-SILVER = ("silver_exchange_ticks", "silver_currency_norm", "silver_currency_price")
-GOLD = ("gold_currency_snapshot",)
+EVENTS = ("silver_listing_events",)
+"""Silver by the day of what happened. What is left of the river's silver says what is so now: its rows have no age."""
+SILVER = (
+    "silver_exchange_ticks", "silver_currency_norm", "silver_currency_price", "silver_currency_rates",
+    "silver_currency_asks",
+)  # fmt: skip
+GOLD = (
+    "gold_currency_snapshot", "gold_item_prices", "gold_liquidity", "gold_stash_summary", "gold_stash_diffs",
+    "gold_item_roi",
+)  # fmt: skip
 """Partitioned, as silver is, by the month of their hours."""
+TIDIED = "silver_listings"
+"""Keeps what went as rows that say so, until they are tidied away."""
+TIDY_SHARE = 0.1
+"""From this share on of rows that went, a partition is written anew without them."""
+TIDY_EVERY_S = DAY_S
+TIDY_TIMEOUT_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,7 @@ class Keep:
             return self.river_days
         if table in BRONZE:
             return self.bronze_days
-        return self.silver_days if table in SILVER else self.gold_days
+        return self.silver_days if table in SILVER + EVENTS else self.gold_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ class Partition:
     def end_s(self) -> int:
         """The first unix second behind it."""
         first = datetime(int(self.id[:4]), int(self.id[4:6]), int(self.id[6:] or 1), tzinfo=UTC)
-        if self.table in RIVER:
+        if self.table in RIVER or self.table in EVENTS:
             return int((first + timedelta(days=1)).timestamp())
         following = first + timedelta(days=7) if self.table in BRONZE else (first + timedelta(days=31)).replace(day=1)
         return int(following.timestamp())
@@ -73,7 +88,7 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """The first batch of a source that some step has not done: when it was fetched, and the first hour it asked."""
+    """The first batch of a source that some step has not done: when it was fetched, and the first hour it is about."""
 
     retrieved_s: float
     hour_s: int
@@ -121,18 +136,22 @@ class Retention:
         self._engine = engine
         self._steps = list(steps)
         self._clock = clock
+        self._tidied_s = 0.0
 
     async def run(self, stop: Stop, heart: Heart) -> None:
-        """Service: hold TTLs and partitions to ``keep`` until the stop."""
+        """Service: hold TTLs and partitions to ``keep`` until the stop, and tidy once a day."""
         while not stop.is_set:
             await self.run_once()
             heart.beat()
+            if self._clock.now() >= self._tidied_s + TIDY_EVERY_S:
+                await self._tidy_if_it_can_be()
+                self._tidied_s = self._clock.now()
             await heart.sleep(stop, INTERVAL_S)
 
     async def run_once(self) -> list[Partition]:
         """Drop what is expired now, oldest first, and return it."""
         await self._hold_ttls()
-        names = self._stored([*BRONZE, *RIVER, *SILVER, *GOLD])
+        names = self._stored([*BRONZE, *RIVER, *EVENTS, *SILVER, *GOLD])
         rows = await self._engine.rows(SQL["partitions"], {"tables": list(names)})
         found = [Partition(names[table], *row) for table, *row in rows]
         dropped = expired(found, self.keep, await self._open_batches(), self._clock.now())
@@ -143,15 +162,41 @@ class Retention:
             emit(PartitionDropped(partition.table, partition.id, self.keep.days(partition.table)))
         return dropped
 
+    async def _tidy_if_it_can_be(self) -> None:
+        """An engine that will not do this has to be let go of old partitions all the same."""
+        try:
+            await self.tidy()
+        except QueryRefused as error:
+            emit(Noted("retention", note=f"listings that went are not tidied away: {error}"))
+
+    async def tidy(self) -> list[str]:
+        """Write partitions anew in which many listings went, without these; their ids.
+
+        A merge of all of a partition is the one moment at which a row that says "gone" is needed no longer: nothing
+        older is left that it would have to hide, and what is written meanwhile is newer.
+        """
+        found = await self._engine.rows(SQL["gone_listings"], timeout_s=SCAN_TIMEOUT_S)
+        ids = [partition for partition, share in found if share >= TIDY_SHARE]
+        for partition in ids:
+            merge = f"OPTIMIZE TABLE {TIDIED} PARTITION ID '{partition}' FINAL CLEANUP"
+            await self._engine.execute(merge, timeout_s=TIDY_TIMEOUT_S)
+        return ids
+
     async def _open_batches(self) -> list[OpenBatch]:
         """The first open batch of every source that has one."""
-        marks = await watermarks(self._engine, self._steps)
+        standing = await read_standing(self._engine, self._steps)
         batches: list[OpenBatch] = []
-        for source in await newest_batches(self._engine, {step.kind for step in self._steps}):
-            steps = [step for step in self._steps if step.kind == kind_of(source)]
-            lowest = min(marks.get((step.name, source), NOTHING_DONE) for step in steps)
-            rows = await self._engine.rows(SQL["oldest_open"], {"source": source, "above": lowest})
-            batches += [OpenBatch(retrieved_s, hour_s // HOUR_S * HOUR_S) for retrieved_s, hour_s in rows]
+        for source in await new_sources(self._engine, [], {step.kind for step in self._steps}):
+            if lanes := standing.lanes(source):
+                lowest = standing.lowest(source, lanes)
+            elif (first := await first_stored(self._engine, source)) is not None:
+                lowest = first - 1
+            else:
+                continue
+            rows = await self._engine.rows(SQL["oldest_open"], {"source": source, "from": lowest + 1})
+            for retrieved_s, asked_s in rows:
+                hour_s = hour_of(asked_s if kind_of(source) == EXCHANGE else retrieved_s)
+                batches.append(OpenBatch(retrieved_s, hour_s))
         return batches
 
     async def _hold_ttls(self) -> None:

@@ -16,7 +16,7 @@ CHUNK_BYTES = 16 << 20
 
 LEFT = (MIGRATIONS, "harvest_claims")
 """The server has its own book of migrations, and who harvests now is not for moving."""
-LAST = ("etl_runs", "bronze_ingest_checkpoints")
+LAST = ("etl_runs", "etl_watermarks", "bronze_ingest_checkpoints")
 """Where ETL and the sources stand: after all they speak of, or a daemon would go on from what is not there."""
 
 WHOLE = "''"

@@ -7,6 +7,7 @@ Migrations are written for one server. Here each becomes what gives the same tab
 * **Sharded**: the tables of ``SHARD_KEYS``. The rows are in ``<name>_local``, replicated within their shard; the name
   itself is a Distributed table over those, through which everybody reads and writes.
 * **Doors**: the Null tables and views named ``landing_…``, which hold nothing: each node has its own.
+* **Views** that only select: each node has its own, too.
 
 The servers' macros ``shard`` and ``replica`` name each node; ``database`` and ``table`` in a path are ClickHouse's own.
 """
@@ -25,7 +26,9 @@ WINDOW_S = 30 * 86_400
 ClickHouse's default is an hour, and a batch that is sent again after a longer outage would be stored twice."""
 
 _CREATE_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)(?=\s*\()")
-_CREATE_VIEW = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)(?= TO \w+ AS\s)")
+_CREATE_DOOR = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+)(?= TO \w+ AS\s)")
+_CREATE_VIEW = re.compile(r"CREATE VIEW IF NOT EXISTS \w+(?= AS\s)")
+_INSERT = re.compile(r"INSERT INTO (\w+)\s+SELECT\s")
 _DROP = re.compile(r"DROP (TABLE|VIEW) IF EXISTS (\w+)")
 _ALTER = re.compile(r"ALTER TABLE (\w+)\s+(?=(\w+ \w+))")
 _ENGINE = re.compile(r"\bENGINE = (\w+)(?:\(([^()]*)\))?")
@@ -60,9 +63,12 @@ def render(statement: str, cluster: str, database: str) -> list[str]:
         return [statement]
     if found := _CREATE_TABLE.match(statement):
         return _create_table(statement, found, cluster, database)
-    if found := _CREATE_VIEW.match(statement):
+    if found := _CREATE_DOOR.match(statement):
         _must_be_door(found[1], statement)
+    if found or (found := _CREATE_VIEW.match(statement)):
         return [f"{found[0]}{_on(cluster)}{statement[found.end() :]}"]
+    if (found := _INSERT.match(statement)) and stored_as(found[1], cluster) == found[1]:
+        return [statement]  # once: its replicas copy it
     if found := _DROP.fullmatch(statement):
         names = [found[2], stored_as(found[2], cluster)]
         return [f"DROP {found[1]} IF EXISTS {name}{_on(cluster)} SYNC" for name in dict.fromkeys(names)]

@@ -44,6 +44,7 @@ _TRIAL = (
 )
 _TRIAL_REST = (
     "ALTER TABLE {name} MODIFY TTL at + INTERVAL 400 DAY",
+    "OPTIMIZE TABLE {name} FINAL",
     "ALTER TABLE {name} DROP PARTITION ID 'all'",
     "TRUNCATE TABLE {name}",
 )

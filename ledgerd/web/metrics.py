@@ -94,13 +94,17 @@ def _sources(status: Status) -> Iterator[Metric]:
 
 
 def _etl(status: Status) -> Iterator[Metric]:
-    labels = ["step", "source"]
+    labels = ["step", "source", "league"]
     behind = GaugeMetricFamily("ledgerd_etl_behind_batches", "Committed batches a step has not done.", labels=labels)
+    lag = GaugeMetricFamily("ledgerd_etl_behind_seconds", "How much later the newest batch was fetched.", labels=labels)
     state = GaugeMetricFamily("ledgerd_etl_state", "1 for the state a step is in.", labels=[*labels, "state"])
     for step in status.etl:
-        behind.add_metric([step.step, step.source], step.behind)
-        _states(state, [step.step, step.source], EtlState, step.state)
-    yield from (behind, state)
+        where = [step.step, step.source, step.league or ""]
+        behind.add_metric(where, step.behind)
+        if step.behind_s is not None:
+            lag.add_metric(where, step.behind_s)
+        _states(state, where, EtlState, step.state)
+    yield from (behind, lag, state)
 
 
 def _prices(ledger: Ledger, now_s: float) -> Metric:

@@ -1,39 +1,76 @@
 -- The books of ETL: what is committed, how far each step is, what retention may let go of.
 
--- name: newest_batches
--- The newest committed batch of every source.
-SELECT source, max(seq) FROM bronze_ingest_checkpoints GROUP BY source ORDER BY source;
+-- name: new_sources
+-- The sources that have committed something, but for those that are known.
+SELECT DISTINCT source FROM bronze_ingest_checkpoints WHERE source NOT IN {known:Array(String)} ORDER BY source;
 
--- name: batches_above
--- The first committed batches of a source beyond a watermark, in order.
-SELECT source, realm, seq, batch_id, toUInt32OrZero(cursor), toUInt32OrZero(next_cursor)
+-- name: newest_batch
+-- The last committed batch of a source.
+SELECT seq, toFloat64(retrieved_at)
 FROM bronze_ingest_checkpoints
-WHERE source = {source:String} AND toInt64(seq) > {above:Int64}
+WHERE source = {source:String}
+ORDER BY seq DESC
+LIMIT 1;
+
+-- name: batches_from
+-- The committed batches of a source from one on, in order; one that was committed twice may come twice.
+SELECT realm, seq, batch_id, toUInt32OrZero(cursor), toUInt32OrZero(next_cursor), toFloat64(retrieved_at)
+FROM bronze_ingest_checkpoints
+WHERE source = {source:String} AND seq >= {from:UInt64}
 ORDER BY seq
-LIMIT 1 BY seq
 LIMIT {most:UInt32};
 
--- name: watermarks
--- By source, the last committed batch before the first one a step has not done; no row where that is the first.
-WITH
-    arraySort(groupUniqArray((seq, is_done))) AS batches,
-    arrayFirstIndex(batch -> NOT batch.2, batches) AS first_open
-SELECT source, toInt64(batches[if(first_open = 0, length(batches), first_open - 1)].1) AS watermark
-FROM
+-- name: lanes_of
+-- The public leagues that changes of some batches are filed under, by batch; private ones if they were asked for by name.
+SELECT counts.batch_id, arraySort(groupUniqArray(toString(counts.league))) AS lanes
+FROM bronze_river_counts AS counts
+INNER JOIN
 (
-    SELECT
-        source,
-        seq,
-        (source, seq) IN
-        (
-            SELECT source, seq FROM etl_runs
-            WHERE step = {step:String} AND version = {version:UInt32} AND outcome = 'ok'
-        ) AS is_done
+    SELECT batch_id, leagues
     FROM bronze_ingest_checkpoints
-)
-GROUP BY source
-HAVING first_open != 1
-ORDER BY source;
+    WHERE source = {source:String} AND seq >= {from:UInt64} AND seq <= {to:UInt64}
+) AS batches ON batches.batch_id = counts.batch_id
+WHERE counts.realm = {realm:String}
+    AND counts.batch_id IN {batch_ids:Array(String)}
+    AND stored
+    AND notEmpty(league)
+    AND (has(batches.leagues, league) OR NOT match(league, '\\(PL\\d+\\)$'))
+GROUP BY counts.batch_id;
+
+-- name: marks
+-- The watermarks of every step, version, source, lane and era: the last batch done, when it was fetched, what it took.
+SELECT step, version, source, league, era, max(seq), toFloat64(argMax(retrieved_at, seq)), argMax(seconds, seq)
+FROM etl_watermarks
+GROUP BY step, version, source, league, era
+ORDER BY step, version, source, league, era;
+
+-- name: first_stored_exchange
+-- The first batch of an exchange whose markets bronze still has.
+SELECT min(seq)
+FROM bronze_ingest_checkpoints
+WHERE source = {source:String} AND batch_id IN (SELECT batch_id FROM bronze_exchange_events)
+HAVING count() > 0;
+
+-- name: first_stored_river
+-- The first batch of a river of which bronze still has changes that are filed under a league.
+SELECT min(seq)
+FROM bronze_ingest_checkpoints
+WHERE source = {source:String}
+    AND batch_id IN (SELECT batch_id FROM bronze_river_counts WHERE stored AND notEmpty(league))
+HAVING count() > 0;
+
+-- name: lost_batches
+-- How many batches of a river, of those that had changes, bronze has no longer.
+SELECT count()
+FROM bronze_ingest_checkpoints
+WHERE source = {source:String} AND rows > 0 AND batch_id NOT IN (SELECT batch_id FROM bronze_river_counts);
+
+-- name: first_fetched
+-- The first batch of a source that was fetched at a time or later.
+SELECT min(seq)
+FROM bronze_ingest_checkpoints
+WHERE source = {source:String} AND toFloat64(retrieved_at) >= {since:Float64}
+HAVING count() > 0;
 
 -- name: tick_hours
 -- The hours of a span that have ticks, unix seconds.
@@ -50,9 +87,13 @@ SELECT game, metadata_id, name, trade_tag, category FROM reference_currencies FI
 -- Of a source, the first batch beyond a watermark: when it was fetched and the first hour it asked; no row if none waits.
 SELECT toFloat64(retrieved_at), toUInt32OrZero(cursor)
 FROM bronze_ingest_checkpoints
-WHERE source = {source:String} AND toInt64(seq) > {above:Int64}
+WHERE source = {source:String} AND seq >= {from:UInt64}
 ORDER BY seq
 LIMIT 1;
+
+-- name: gone_listings
+-- The partitions of silver_listings that hold rows which say that a listing went, and their share.
+SELECT _partition_id, avg(is_gone) AS share FROM silver_listings GROUP BY _partition_id HAVING share > 0 ORDER BY _partition_id;
 
 -- name: partitions
 -- What the tables hold, partition by partition.

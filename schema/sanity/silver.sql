@@ -18,12 +18,12 @@ GROUP BY realm, hour
 ORDER BY realm, hour
 LIMIT 50;
 
--- Normalised values, the last 48 hours. Good: priced_share above 0.95; median_confidence steady from hour to hour.
+-- Normalised values of the exchange, the last 48 hours. Good: priced_share above 0.95; median_confidence steady from hour to hour.
 SELECT
     realm, league, hour, count() AS currencies, round(countIf(chaos_value > 0) / count(), 3) AS priced_share,
     countIf(low_sample) AS low_samples, round(quantileExact(confidence), 2) AS median_confidence
 FROM silver_currency_norm FINAL
-WHERE hour > now('UTC') - INTERVAL 48 HOUR
+WHERE source = 'exchange' AND hour > now('UTC') - INTERVAL 48 HOUR
 GROUP BY realm, league, hour
 ORDER BY realm, league, hour DESC
 LIMIT 200;
@@ -44,13 +44,44 @@ GROUP BY realm, currency
 ORDER BY hours DESC
 LIMIT 50;
 
--- How far each step is. Good: behind 0; failures 0 or long past; slowest_s below 10.
+-- How far each step is; leagues that are equally far in a line. Good: behind 0, or what came in the last minutes where a
+-- step runs now and then; failures 0 or long past; slowest_s below 10 (of a river: the last run).
 SELECT
-    r.step AS step, r.version AS version, r.source AS source, maxIf(r.seq, r.outcome = 'ok') AS watermark,
-    any(c.newest) - watermark AS behind, countIf(r.outcome != 'ok') AS failures,
-    maxIf(r.finished_at, r.outcome != 'ok') AS last_failure, argMaxIf(r.error, r.finished_at, r.outcome != 'ok') AS last_error,
-    round(max(r.seconds), 2) AS slowest_s
-FROM etl_runs AS r
-LEFT JOIN (SELECT source, max(seq) AS newest FROM bronze_ingest_checkpoints GROUP BY source) AS c ON c.source = r.source
-GROUP BY step, version, source
-ORDER BY source, step, version;
+    source, step, if(count() > 2, concat(toString(count()), ' leagues'), arrayStringConcat(arraySort(groupArray(league)), ', ')) AS lanes,
+    watermark, newest - watermark AS behind, any(failures) AS failures, any(last_failure) AS last_failure,
+    any(last_error) AS last_error, greatest(any(slowest_s), round(max(seconds), 2)) AS slowest_s, done_until
+FROM
+(
+    SELECT step, source, league, argMax(seq, (era, version, seq)) AS watermark, argMax(retrieved_at, (era, version, seq)) AS done_until,
+        argMax(seconds, (era, version, seq)) AS seconds
+    FROM etl_watermarks
+    WHERE notEmpty(league) OR source LIKE 'exchange-%'
+    GROUP BY step, source, league
+) AS marks
+INNER JOIN
+(
+    SELECT source, toInt64(max(seq)) AS newest FROM bronze_ingest_checkpoints GROUP BY source
+) AS committed USING source
+LEFT JOIN
+(
+    SELECT
+        step, source, countIf(outcome != 'ok') AS failures, maxIf(finished_at, outcome != 'ok') AS last_failure,
+        argMaxIf(error, finished_at, outcome != 'ok') AS last_error, round(max(seconds), 2) AS slowest_s
+    FROM etl_runs
+    GROUP BY step, source
+) AS runs USING (step, source)
+GROUP BY source, step, watermark, newest, done_until
+ORDER BY source, step, watermark;
+
+-- Currencies priced by the listings of their items, the newest hour. Good: few, and none that the exchange trades; no
+-- confidence above 0.8.
+SELECT
+    realm, league, currency, chaos_value, sellers, round(spread, 2) AS spread, confidence,
+    dateDiff('hour', hour, now('UTC')) AS age_h
+FROM silver_currency_norm FINAL
+WHERE source = 'listings'
+    AND (realm, league, hour) IN
+    (
+        SELECT realm, league, max(hour) FROM silver_currency_norm WHERE source = 'listings' GROUP BY realm, league
+    )
+ORDER BY realm, league, confidence DESC, currency;

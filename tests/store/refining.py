@@ -9,7 +9,7 @@ from ledgerd.chaos_scale.normalise import Norm
 from ledgerd.chaos_scale.reference import load
 from ledgerd.clock import Clock, SystemClock
 from ledgerd.etl.norm import Scale
-from ledgerd.etl.plan import Batch, Step, Task
+from ledgerd.etl.plan import EXCHANGE, Batch, Step, Task
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.etl.tasks import run_task
 from ledgerd.store.engine import Engine, Row
@@ -25,6 +25,8 @@ NORM_COLUMNS = (
 )  # fmt: skip
 PRICE_COLUMNS = tuple("rests_on_hours" if column == "log_sd" else column for column in NORM_COLUMNS)
 TABLES = ("silver_exchange_ticks", "silver_currency_norm", "silver_currency_price", "gold_currency_snapshot")
+STEPS = [step for step in load_steps() if step.kind == EXCHANGE and step.writes in TABLES]
+"""From markets to prices: the steps every other rests on."""
 PAGE = body(
     market(DIVINE, CHAOS, (50, 5000)),
     market(EXALTED, CHAOS, (90, 1000)),
@@ -36,6 +38,10 @@ PAGE = body(
 
 def runner(db: Engine, clock: Clock | None = None, steps: Sequence[Step] | None = None, **options: Any) -> Runner:
     return Runner(db, steps or load_steps(), REFERENCE, clock or SystemClock(), rng=random.Random(0), **options)
+
+
+def currency_runner(db: Engine, clock: Clock | None = None, steps: Sequence[Step] = STEPS, **options: Any) -> Runner:
+    return runner(db, clock, steps, **options)
 
 
 async def hour_of_pages(db: Engine, seq: int, *pages: bytes, source: str = "exchange-poe2") -> None:

@@ -74,11 +74,12 @@ async def test_a_cluster_gets_the_tables_of_one_server_and_their_rows_are_where_
     assert [row for row in found["columns"] if row[0] not in local.values()] == alone["columns"]
 
 
-async def test_every_table_of_stashes_is_sharded_by_the_stash(engine):
+async def test_every_table_of_stashes_as_they_came_is_sharded_by_the_stash(engine):
     await Migrator(engine, SystemClock()).apply()
     with_stashes = await engine.rows(
         "SELECT DISTINCT table FROM system.columns INNER JOIN system.tables AS t ON t.name = table "
-        "WHERE database = 'poe' AND t.database = 'poe' AND columns.name = 'stash_id' AND t.engine LIKE '%MergeTree'"
+        "WHERE database = 'poe' AND t.database = 'poe' AND columns.name = 'stash_id' AND t.engine LIKE '%MergeTree' "
+        "AND table LIKE 'bronze_%'"
     )
 
     assert {name for (name,) in with_stashes} == set(SHARD_KEYS)

@@ -10,7 +10,6 @@ from ledgerd.clock import SystemClock
 from ledgerd.etl import norm as norm_module
 from ledgerd.etl.plan import Batch, Task
 from ledgerd.etl.reference import load_reference
-from ledgerd.etl.runner import load_steps
 from ledgerd.etl.tasks import run_task
 from ledgerd.events import tally
 from ledgerd.store.migrate import Migrator
@@ -20,6 +19,7 @@ from tests.store.refining import (
     PAGE,
     REFERENCE,
     SCALE,
+    STEPS,
     TABLES,
     dump,
     hour_of_pages,
@@ -177,7 +177,7 @@ async def test_steps_give_the_same_rows_for_any_threads_blocks_and_parts(db):
         {"max_threads": 3, "max_block_size": 65_000},
     ]
 
-    for step in load_steps():
+    for step in STEPS:
         texts = {await db.text(step.sql, "TSV", params, settings=choice) for choice in settings}
         for table in ("bronze_exchange_events", *TABLES):
             await db.execute(f"OPTIMIZE TABLE {table} FINAL")
@@ -192,7 +192,7 @@ async def test_a_task_run_twice_leaves_equal_tables(db):
     await runner(db).run_once()
     before = [await db.rows(f"SELECT * FROM {table} ORDER BY ALL") for table in TABLES]
     batch = Batch("exchange-poe2", "poe2", 0, batch_id(0), HOUR_S, HOUR_S + 3600)
-    for step in load_steps():
+    for step in STEPS:
         await run_task(db, Task(step, batch), SCALE)
 
     assert [await db.rows(f"SELECT * FROM {table} ORDER BY ALL") for table in TABLES] == before

@@ -2,23 +2,14 @@
 
 import gzip
 import json
-import time
 from pathlib import Path
 
 import pytest
 
-from ledgerd.clock import SystemClock
-from ledgerd.harvest.river_landing import RiverLanding
-from ledgerd.spool.spool import Page, Spool
-from ledgerd.spool.writer import SealRules, Writer
-from ledgerd.store.migrate import Migrator
-from ledgerd.supervise import Heart
-from tests.clocks import ManualClock
+from ledgerd.spool.spool import Page
+from tests.store.riverside import NOW_MS, flowing
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data" / "river"
-SOURCE = "river-pc"
-NOW_MS = int(time.time() * 1000)
-"""Retrieved just now: the engine drops rows that are older than their TTL as it takes them."""
 HOSTILE = {
     "a lone surrogate": b'"\\ud800"',
     "an infinity": b"1e400",
@@ -36,42 +27,8 @@ HOSTILE = {
 
 @pytest.fixture
 async def river(engine, tmp_path):
-    await Migrator(engine, SystemClock()).apply()
-    clock = ManualClock(NOW_MS / 1000)
-    spool = Spool(tmp_path / "spool", bytes_max=1 << 30, retain_s=3600, clock=clock)
-    spool.open()
-    yield River(engine, spool, clock)
-    spool.close()
-
-
-class River:
-    """A chain of pages carried into bronze."""
-
-    def __init__(self, engine, spool, clock):
-        self.engine = engine
-        self.clock = clock
-        self.lanes = ("*",)
-        self.stream = spool.stream(SOURCE)
-        landing = RiverLanding(SOURCE, "pc", lambda _: self.lanes, 64 << 20)
-        rules = SealRules(8, 1 << 30, 1)
-        self.commits = []
-        self.writer = Writer(self.stream, landing, engine, rules=rules, clock=clock, on_commit=self.commits.append)
-        self.asked = 0
-
-    async def carry(self, *bodies, encoding="identity"):
-        """Freeze ``bodies`` as one batch and commit it."""
-        for body in bodies:
-            asked, self.asked = self.asked, self.asked + 1
-            packed = gzip.compress(body, mtime=0) if encoding == "gzip" else body
-            await self.stream.freeze(Page(f"{asked}", f"{asked + 1}", NOW_MS, 200, encoding, packed))
-        await self.writer.flush(Heart(self.clock))
-
-    async def payloads(self):
-        """(stash id, payload) of everything stored."""
-        return await self.engine.rows("SELECT stash_id, payload FROM bronze_raw_stashes ORDER BY ALL")
-
-    async def quarantined(self):
-        return await self.engine.rows("SELECT reason, payload FROM bronze_quarantine ORDER BY ALL")
+    async with flowing(engine, tmp_path) as river:
+        yield river
 
 
 def stash(number, league=b'"Standard"', more=b""):

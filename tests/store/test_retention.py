@@ -1,16 +1,35 @@
+import asyncio
 import re
 from datetime import UTC, datetime
 
 import pytest
 
 from ledgerd.clock import SystemClock
-from ledgerd.etl.retention import BRONZE, DAY_S, RIVER, Keep, OpenBatch, Partition, Retention, expired, ttl_changes
+from ledgerd.etl.retention import (
+    BRONZE,
+    DAY_S,
+    EVENTS,
+    GOLD,
+    RIVER,
+    SILVER,
+    Keep,
+    OpenBatch,
+    Partition,
+    Retention,
+    expired,
+    ttl_changes,
+)
 from ledgerd.etl.runner import load_steps
 from ledgerd.events import tally
 from ledgerd.store.migrate import Migrator
+from ledgerd.supervise import Heart, Stop
 from tests.clocks import ManualClock
 from tests.store.exchange_rows import CHAOS, DIVINE, body, commit, land, market
-from tests.store.refining import runner
+from tests.store.lanes import NOW_S, Lanes
+from tests.store.lanes import STEPS as LANE_STEPS
+from tests.store.refining import STEPS
+from tests.store.refining import currency_runner as runner
+from tests.store.test_etl import WatchedClock
 
 PAGE = body(market(DIVINE, CHAOS, (50, 5000)))
 KEEP = Keep(bronze_days=10, river_days=3, silver_days=20, gold_days=40)
@@ -109,7 +128,7 @@ async def test_only_partitions_behind_every_watermark_are_dropped(db):
     await runner(db).run_once()
     await land(db, 3, MONDAY_S + 21 * DAY_S, PAGE)
     await commit(db, 3, MONDAY_S + 21 * DAY_S)
-    retention = Retention(db, load_steps(), ManualClock(MONDAY_S + 1000 * DAY_S), KEEP)
+    retention = Retention(db, STEPS, ManualClock(MONDAY_S + 1000 * DAY_S), KEEP)
     seen = tally["PartitionDropped", "bronze_exchange_events"]
 
     dropped = await retention.run_once()
@@ -130,10 +149,10 @@ async def test_a_step_of_a_new_version_gets_its_input_before_it_goes(db):
     await fill(db, 1)
     await runner(db).run_once()
     await db.execute(
-        "ALTER TABLE etl_runs DELETE WHERE step = 'gold_currency_snapshot'", settings={"mutations_sync": 2}
+        "ALTER TABLE etl_watermarks DELETE WHERE step = 'gold_currency_snapshot'", settings={"mutations_sync": 2}
     )
 
-    retention = Retention(db, load_steps(), ManualClock(MONDAY_S + 1000 * DAY_S), KEEP)
+    retention = Retention(db, STEPS, ManualClock(MONDAY_S + 1000 * DAY_S), KEEP)
 
     assert await retention.run_once() == []
 
@@ -145,7 +164,7 @@ async def ttls(db):
 
 
 async def test_ttls_follow_longer_retention_and_leave_when_rows_are_kept_for_ever(db):
-    retention = Retention(db, load_steps(), ManualClock(MONDAY_S), Keep(500, 500, 0, 0))
+    retention = Retention(db, STEPS, ManualClock(MONDAY_S), Keep(500, 500, 0, 0))
     seen = [await ttls(db)]
     for days in (500, 90, 0, 90):
         retention.keep = Keep(days, days, 0, 0)
@@ -153,3 +172,102 @@ async def test_ttls_follow_longer_retention_and_leave_when_rows_are_kept_for_eve
         seen.append(await ttls(db))
 
     assert seen == [dict.fromkeys(BRONZE | RIVER, text) for text in ("400", "560", "560", "", "")]
+
+
+EVENTS_DAY = Partition("silver_listing_events", "20260603", 5, 50)
+
+
+def test_events_of_listings_are_kept_by_the_day_as_long_as_silver():
+    assert EVENTS_DAY.end_s == DAY_END_S
+    assert expired([EVENTS_DAY], KEEP, [], DAY_END_S + 20 * DAY_S) == [EVENTS_DAY]
+    assert expired([EVENTS_DAY], KEEP, [], DAY_END_S + 20 * DAY_S - 1) == []
+
+
+def test_every_table_that_steps_write_is_kept_by_age_or_says_what_is_so_now():
+    states = {"silver_canonical_stashes", "silver_listings", "silver_item_keys"}
+    written = {step.writes for step in load_steps()}
+
+    assert written - {*EVENTS, *SILVER, *GOLD} <= states
+
+
+async def listings(db, *rows):
+    """Rows of silver_listings: (item, when it was written, whether it went)."""
+    columns = ("realm", "league", "stash_id", "item", "changed_at", "is_gone")
+    block = [("pc", "Standard", "s", item, at_s, is_gone) for item, at_s, is_gone in rows]
+    await db.insert("silver_listings", columns, block, token=f"{rows}")
+
+
+async def stored_listings(db):
+    return await db.rows("SELECT item, toUInt32(changed_at), is_gone FROM silver_listings ORDER BY ALL")
+
+
+async def test_listings_that_went_are_tidied_away_and_do_not_come_back(db):
+    retention = Retention(db, STEPS, ManualClock(), KEEP)
+    await listings(db, *((item, 1000, 0) for item in range(10)))
+    assert await retention.tidy() == []
+    await listings(db, *((item, 2000, 1) for item in range(5)))
+    await listings(db, (0, 3000, 0))
+
+    assert len(await retention.tidy()) == 1
+    expected = [(0, 3000, 0), *((item, 1000, 0) for item in range(5, 10))]
+    assert await stored_listings(db) == expected
+    await listings(db, (9, 4000, 1))
+    assert await db.rows("SELECT count() FROM silver_listings FINAL") == [(5,)]
+
+
+async def test_what_is_written_while_listings_are_tidied_away_hides_what_is_older(db):
+    retention = Retention(db, STEPS, ManualClock(), KEEP)
+    for n in range(8):
+        await listings(db, *((item, 1000 + n, 0) for item in range(2000)))
+        await listings(db, *((item, 2000 + n, 1) for item in range(0, 2000, 2)))
+        tidying = asyncio.create_task(retention.tidy())
+        await listings(db, *((item, 3000 + n, 1) for item in range(1, 2000, 2)))
+        await tidying
+
+    assert await db.rows("SELECT count() FROM silver_listings FINAL") == [(0,)]
+
+
+@pytest.fixture
+async def river(db):
+    lanes = await Lanes(db).open()
+    for _ in range(3):
+        await lanes.commit("A", "B")
+    return lanes
+
+
+async def open_batches(lanes):
+    retention = Retention(lanes.db, LANE_STEPS, ManualClock(), KEEP)
+    return [(batch.retrieved_s - NOW_S, batch.hour_s - NOW_S) for batch in await retention._open_batches()]
+
+
+async def test_of_a_river_what_the_last_of_its_lanes_has_not_done_is_open(river):
+    await river.breaks("B")
+    before = await open_batches(river)
+    await river.refine()
+    failing = await open_batches(river)
+    await river.mend()
+    await river.later()
+
+    newest = [(4.0, 0.0)]  # its gold was not due, which is not written down
+    assert (before, failing, await open_batches(river)) == ([(0.0, 0.0)], [(0.0, 0.0)], newest)
+
+
+async def test_of_a_river_without_lanes_nothing_is_open(db):
+    lanes = await Lanes(db).open()
+    await lanes.commit("")
+
+    assert await open_batches(lanes) == []
+
+
+async def test_an_engine_that_will_not_tidy_ends_no_retention(db):
+    clock, stop = WatchedClock(), Stop()
+    retention = Retention(db, STEPS, clock, KEEP)
+    await listings(db, (1, 2000, 1))
+    await db.execute("ALTER TABLE silver_listings MODIFY SETTING allow_experimental_replacing_merge_with_cleanup = 0")
+    seen = tally["Noted", "retention"]
+    serving = asyncio.create_task(retention.run(stop, Heart(clock)))
+    await clock.slept.wait()
+    stop.set("test")
+    await serving
+
+    assert tally["Noted", "retention"] == seen + 1

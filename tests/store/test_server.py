@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
+from ledgerd import refine
 from ledgerd.config import ClickHouse, Config, Daemon
 from ledgerd.errors import CannotStart, QueryRefused, StoreUnavailable
-from ledgerd.offline import etl_status
 from ledgerd.store import preflight
 from ledgerd.store.engine import INSERT_SETTINGS
 from ledgerd.store.faults import fault
@@ -188,8 +188,8 @@ def test_a_right_outside_the_database_is_granted_where_it_is_wanted(where):
 async def test_etl_status_of_a_database_without_tables_says_what_makes_them(front, tmp_path):
     store = ClickHouse(engine="server", url=front.url(), database="ledgerd_test_empty")
 
-    with pytest.raises(StoreUnavailable, match=r"does not hold the tables of a ledger.*ledgerd migrate --apply"):
-        await etl_status(Config(daemon=Daemon(data_dir=tmp_path), clickhouse=store))
+    with pytest.raises(StoreUnavailable, match=r"does not hold the tables of this version.*ledgerd migrate --apply"):
+        await refine.status(Config(daemon=Daemon(data_dir=tmp_path), clickhouse=store))
 
 
 async def test_a_server_that_is_not_there_cannot_be_opened(unused_tcp_port):

@@ -75,6 +75,11 @@ def test_help_fits_a_hundred_columns_and_explains_every_option(path):
         (["harvest", "--realm", "pc", "--once", "--cursor", "5"], "--dry-run --cursor 5"),
         (["harvest", "--realm", "pc", "--once", "--league", "Hardcore Mirage"], "--dry-run --league 'Hardcore Mirage'"),
         (["migrate", "--apply", "--dry-run"], "Try: ledgerd migrate --apply"),
+        (["etl", "run", "--step", "a", "--lane", "b"], "Give one: ledgerd etl run --help"),
+        (["etl", "rebuild"], "--from"),
+        (["etl", "rebuild", "--from", "gold"], "silver"),
+        (["etl", "rebuild", "--from", "bronze", "--since", "yesterday"], "'yesterday' is no time. Give a time"),
+        (["etl", "rebuild", "--from", "bronze", "--since", "oldest"], "'oldest' is no time. Give a time"),
     ],
 )
 def test_what_is_typed_wrong_is_64_and_says_what_is_right(typed, words, said):
@@ -94,6 +99,7 @@ def test_what_is_typed_wrong_is_64_and_says_what_is_right(typed, words, said):
         (["sql", "SELECT 1;\nSELECT 2", "--format", "Parquet"], 64, "There are 2 statements, and Parquet holds"),
         (["etl", "status"], 64, "There is no data in"),
         (["etl", "run"], 64, "There is no data in"),
+        (["etl", "rebuild", "--from", "silver"], 64, "There is no data in"),
         (["harvest", "--realm", "sony", "--once", "--dry-run"], 64, "there is pc, poe2. Add a [[realm]]"),
         (["harvest", "--realm", "pc", "--once", "--source", "river"], 64, "the exchange: ledgerd harvest --realm"),
         (["harvest", "--realm", "pc", "--once", "--dry-run", "--cursor", "now"], 64, "--cursor 1787119200"),

@@ -26,11 +26,11 @@ def test_examples_in_the_text_hold():
 
 
 def test_what_says_how_far_things_are_goes_last():
-    names = ["bronze_ingest_checkpoints", "bronze_gaps", "etl_runs", "silver_exchange_ticks"]
+    names = ["bronze_ingest_checkpoints", "bronze_gaps", "etl_watermarks", "etl_runs", "silver_exchange_ticks"]
 
     found = [table.name for table in plan.in_order([a_table(name) for name in names])]
 
-    assert found == ["bronze_gaps", "silver_exchange_ticks", "etl_runs", "bronze_ingest_checkpoints"]
+    assert found == ["bronze_gaps", "silver_exchange_ticks", "etl_runs", "etl_watermarks", "bronze_ingest_checkpoints"]
 
 
 def test_a_table_is_read_from_what_the_engine_says_of_it():

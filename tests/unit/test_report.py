@@ -8,7 +8,7 @@ import pytest
 from ledgerd.config import Config, Realm, Roles
 from ledgerd.errors import StoreUnavailable
 from ledgerd.harvest.harvest import Harvest, Strand
-from ledgerd.report import BACKLOG_AGE_S, FAR_BEHIND_BATCHES, Report
+from ledgerd.report import BACKLOG_AGE_S, FAR_BEHIND_BATCHES, FAR_BEHIND_S, Report
 from ledgerd.spool.spool import SpoolFigures
 from ledgerd.status import EtlState, EtlStatus, SourceState, StoreState
 from ledgerd.store.engine import EngineInfo
@@ -16,7 +16,8 @@ from ledgerd.supervise import State
 from tests.clocks import ManualClock
 from tests.prices import source
 
-STEP = EtlStatus("silver_exchange_ticks", "exchange-pc", EtlState.OK, 41, 0, None)
+STEP = EtlStatus("silver_exchange_ticks", "exchange-pc", None, EtlState.OK, 41, 0, 0.0, None, None, None)
+LANE = replace(STEP, step="silver_listings", source="river-pc", league="Mirage")
 FIGURES = SpoolFigures(pages=0, bytes=0, bytes_max=1 << 20, retired_bytes=0, oldest_age_s=None, state="ok")
 
 
@@ -94,6 +95,28 @@ def test_a_step_may_be_behind_but_not_far(world, behind, state):
     world.steps = [replace(STEP, state=EtlState.BEHIND, behind=behind)]
 
     assert world.tell()[0] == state
+
+
+@pytest.mark.parametrize(
+    ("behind", "behind_s", "state"),
+    [(9999, FAR_BEHIND_S, "ok"), (1, FAR_BEHIND_S + 1, "degraded"), (1, None, "degraded"), (0, 0.0, "ok")],
+)
+def test_a_lane_is_far_behind_by_time_for_its_batches_are_seconds(world, behind, behind_s, state):
+    world.steps = [replace(LANE, behind=behind, behind_s=behind_s)]
+
+    assert world.tell()[0] == state
+
+
+def test_of_a_source_that_is_far_behind_the_worst_is_named_and_of_lanes_that_fail_each(world):
+    late = [replace(LANE, league=league, behind=n, behind_s=5000.0) for n, league in enumerate("ABC", 1)]
+    broken = [replace(LANE, league=league, state=EtlState.FAILING, last_error="no column") for league in "DE"]
+    world.steps = [STEP, *late, *broken]
+
+    assert world.tell()[1] == [
+        "silver_listings of river-pc, D, is failing: no column",
+        "silver_listings of river-pc, E, is failing: no column",
+        "silver_listings of river-pc, C, is 3 batches behind",
+    ]
 
 
 def test_a_page_that_waits_too_long_is_a_backlog_however_small(world):

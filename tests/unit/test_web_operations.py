@@ -104,7 +104,8 @@ async def test_the_metrics_say_what_the_status_says(client, world):
     assert sum(value for key, value in found.items() if key[0] == "ledgerd_source_state") == 1
     assert found["ledgerd_spool_bytes",] == 4096
     assert found["ledgerd_spool_oldest_age_seconds",] == 7.5
-    assert found["ledgerd_etl_behind_batches", "exchange-pc", "silver_exchange_ticks"] == 0
+    assert found["ledgerd_etl_behind_batches", "", "exchange-pc", "silver_exchange_ticks"] == 0
+    assert found["ledgerd_etl_behind_seconds", "", "exchange-pc", "silver_exchange_ticks"] == 0
     assert (found["ledgerd_store_up",], found["ledgerd_config_generation",]) == (1, 1)
     assert (found["ledgerd_config_last_reload_ok",], found["ledgerd_uptime_seconds",]) == (1, 12)
     assert found["ledgerd_newest_price_age_seconds", "Mirage", "pc"] == 60

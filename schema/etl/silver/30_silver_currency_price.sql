@@ -6,7 +6,8 @@
 -- columns: realm, league, hour, currency, chaos_value, divine_value, units, value_traded, markets, spread, confidence, rests_on_hours, low_sample, batch_id, retrieved_at
 --
 -- What a currency is priced at: the hour's own value, blended with those of the eleven hours before it as far as it is
--- unsure. One row per row of silver_currency_norm; units, value_traded, markets, spread, low_sample are the hour's own.
+-- unsure. One row per row of silver_currency_norm that came from the exchange; units, value_traded, markets, spread,
+-- low_sample are the hour's own.
 -- An hour is doubted by the part of its log error that is its own (two fifths of its variance; the rest repeats from
 -- hour to hour and no blend removes it), by the way prices drift (4 % an hour, squares adding up), and by how far it is
 -- from the newest hour beyond twice what these two explain: a price that jumped leaves the hours before it behind.
@@ -101,6 +102,7 @@ FROM
         WHERE realm = {realm:String}
             AND hour >= {hour_from:DateTime('UTC')} - INTERVAL 11 HOUR
             AND hour < {hour_to:DateTime('UTC')}
+            AND source = 'exchange'
     )
     GROUP BY league, currency, target_s
     HAVING countIf(own) > 0
