@@ -2,6 +2,11 @@
 
 import runpy
 
-for name in ("norm_hours", "norm_truth", "exchange_layout", "lookup", "throttle", "river", "server", "slice"):
+NAMES = (
+    "norm_hours", "norm_truth", "exchange_layout", "lookup", "throttle", "river", "listings", "item_truth", "server",
+    "slice",
+)  # fmt: skip
+
+for name in NAMES:
     print(f"\n== {name}", flush=True)
     runpy.run_module(f"tests.bench.{name}", run_name="__main__")

@@ -6,8 +6,9 @@ that warm up. A batch is one live page as the stand-in makes it: some 40 changes
 live listings   the silver steps on batches of stashes known already, among 100,000 and among 10 million live listings.
 closed history  the same among 100,000, with a history of 1 and of 100 million listings that have ended.
 gold            one run of every gold step over the 10 million.
-pages           pages of the stand-in from bronze through gold, the gold steps every five minutes of data time: pages a
-                second, and what silver takes on disk per live listing.
+pages           the stand-in's market, 24,000 stashes walked from the beginning and then changed, frozen, stored and
+                refined through gold, eight pages a batch, two seconds of data time a page, gold every five minutes of
+                it: pages and changes a second beside the 38 a live river has, and what silver takes on disk.
 
 Prints; no judgement.
 """
@@ -30,16 +31,23 @@ from ledgerd.etl.plan import Batch, Task
 from ledgerd.etl.reference import load_reference
 from ledgerd.etl.runner import load_steps
 from ledgerd.etl.tasks import run_task
+from ledgerd.sim.river_source import MadeRivers
+from ledgerd.sim.timeline import parse_id
 from ledgerd.store.embedded import EmbeddedEngine
 from ledgerd.store.engine import INSERT_SETTINGS
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.queries import schema_root
 from tests.store.refining import SCALE
+from tests.store.riverside import NOW_MS, flowing
 
+SEED = 2026
+LIVE_CHANGES_PER_S = 38.0
+"""As upstream's were measured."""
 ROUNDS = 12
 ITEMS = 30
 """Items a stash, all with a price."""
 KEYS = 60_000
+SILVER = ("silver_canonical_stashes", "silver_listings", "silver_listing_events", "silver_item_keys")
 LEAGUES = ("Allflame", "Hardcore", "Standard")
 PAGE_STASHES, TOMBSTONES = 200, 100
 CHUNK = 20_000
@@ -209,7 +217,51 @@ async def live(once):
         print(f"state: {size / listings:.1f} bytes a listing")
 
 
+def bodies(count):
+    """Pages of the stand-in one after another, each two seconds after the one before."""
+    river = MadeRivers(SEED, per_s=LIVE_CHANGES_PER_S * 10, stashes=24_000, hostile_share=0.2, rates_seed=SEED).river(
+        "pc"
+    )
+    page_id, now_s = None, time.time() - 2 * count
+    for number in range(count):
+        page = river.page(page_id, now_s + 2 * number, nonce=number)
+        yield page.written()
+        page_id = parse_id(page.next_id)
+
+
+async def pages(count=160):
+    with tempfile.TemporaryDirectory() as folder:
+        async with ledger() as empty, flowing(empty.engine, Path(folder)) as river:
+            made = list(bodies(count))
+            began_s, began_cpu_s = time.perf_counter(), time.process_time()
+            for first in range(0, count, 8):
+                await river.carry(*made[first : first + 8], at_ms=NOW_MS + 2000 * (first - count))
+                await river.refine()
+            took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+            [(changes, prices)] = await river.engine.rows(
+                "SELECT (SELECT count() FROM bronze_raw_stashes), (SELECT count() FROM gold_item_prices FINAL)"
+            )
+            print(f"pages through gold: {count / took_s:.1f} a second, {cpu_s / took_s:.2f} cores, {prices} prices")
+            pace = changes / took_s
+            print(f"changes a second: {pace:.0f}, {pace / LIVE_CHANGES_PER_S:.0f} times a live river")
+            await weigh(empty)
+
+
+async def weigh(full):
+    """What silver takes on disk, merged."""
+    sizes = {}
+    for table in SILVER:
+        await full.settle(table)
+        size = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table = {table:String}"
+        [(sizes[table],)] = await full.engine.rows(size, {"table": table})
+    counts = ", ".join(f"(SELECT count() FROM {table} FINAL)" for table in ("silver_listings", "silver_listing_events"))
+    [(priced, events)] = await full.engine.rows(f"SELECT {counts}")
+    print(f"silver on disk: {', '.join(f'{name} {size / 1e6:.1f} MB' for name, size in sizes.items())}")
+    print(f"{sum(sizes.values()) / priced:.0f} bytes a listing with a price ({priced}), with {events} events")
+
+
 async def main():
+    await pages()
     await live(await closed())
 
 
