@@ -1,5 +1,5 @@
--- Listings with a price that ended within 90 minutes, as those do that somebody took: league, item, key, ended_at, chaos,
--- stood_s, seller (sipHash64 of the account, 32 bits), is_new.
+-- Listings with a price that ended within 90 minutes, as those do that somebody took: league, item, key, ended_at,
+-- chaos, stood_s, seller (sipHash64 of the account, 32 bits), is_new.
 -- An end is judged an hour after it: from where earlier_prices got to (is_new; at most a day back) up to an hour before
 -- {at}, and again those of the hour before that. It is none where the item (its id stays with it) was listed again
 -- since, be it elsewhere; where its stash is not public any more; and where the item stood there when the stash was
@@ -15,8 +15,9 @@ WITH
     gone AS
     (
         SELECT DISTINCT
-            toString(league) AS league, stash_id, item, key, toDateTime(at, 'UTC') AS ended_at,
-            toFloat32(assumeNotNull(chaos_value)) AS chaos, stood_s, toUInt32(bitAnd(sipHash64(account), 0xFFFFFFFF)) AS seller, listed_at
+            toString(league) AS league, stash_id, item, key, toDateTime(at, 'UTC') AS ended_at, stood_s, listed_at,
+            toFloat32(assumeNotNull(chaos_value)) AS chaos,
+            toUInt32(bitAnd(sipHash64(account), 0xFFFFFFFF)) AS seller
         FROM silver_listing_events
         WHERE realm = {realm:String}
             AND league IN {leagues:Array(String)}
