@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ import click
 
 from ledgerd.app import serve
 from ledgerd.clock import Clock, ScaledClock, SystemClock
-from ledgerd.config import Config, Daemon, Http, Realm, Secret, Throttle, Upstream
+from ledgerd.config import Config, Daemon, Etl, Http, Realm, Secret, Throttle, Upstream
+from ledgerd.config import Spool as SpoolSection
 from ledgerd.config.load import Loaded
 from ledgerd.errors import CannotStart, UsageError
 from ledgerd.harvest.market_harvester import KIND
@@ -31,8 +33,19 @@ CHANGES_PER_S = 38.0
 """Stash changes of the river a second of real time, as upstream's were measured, however fast the market."""
 RIVER_POLL_S = 1.0
 """Real seconds between two looks at the end of the river."""
+BATCH_S = 2.0
+"""Real seconds of pages in a batch, as in a live ledger: what a batch costs ETL hardly depends on what it holds."""
+INTERVAL_S = 900.0
+"""Data time between two rounds of item prices: a quarter of a minute at the usual speed."""
 MARKER = "demo"
 """The file that marks a data directory as a demo's."""
+CONFIG = "config.toml"
+CONFIG_TEXT = """\
+# With this the commands find the demo: ledgerd sql --config PATH "SHOW TABLES"
+[daemon]
+data_dir = "."
+"""
+"""The file in it by which commands such as ``ledgerd sql`` find what the demo holds."""
 
 
 async def run_demo(*, port: int, data_dir: Path, speed: float, seed: int) -> None:
@@ -42,8 +55,9 @@ async def run_demo(*, port: int, data_dir: Path, speed: float, seed: int) -> Non
     options = _options(seed=seed, history_hours=HISTORY_HOURS + 2, port=0, river_rate=CHANGES_PER_S / speed)
     async with _standing_in(options, clock) as upstream:
         loaded = _loaded(upstream, options, port, data_dir, speed)
+        welcome = partial(_welcome, upstream=upstream, speed=speed, data_dir=data_dir)
         try:
-            await serve(lambda: loaded, clock=clock, on_listen=lambda url: click.echo(_welcome(url, upstream, speed)))
+            await serve(lambda: loaded, clock=clock, on_listen=lambda url: click.echo(welcome(url)))
         except CannotStart as error:
             raise CannotStart(error.message, "Try another port: ledgerd demo --port 0") from error
 
@@ -51,9 +65,7 @@ async def run_demo(*, port: int, data_dir: Path, speed: float, seed: int) -> Non
 def _claim(data_dir: Path) -> None:
     """Mark ``data_dir`` as a demo's. UsageError if it holds something unmarked: invented prices would get into it."""
     marker = data_dir / MARKER
-    if marker.is_file():
-        return
-    if data_dir.is_dir() and any(data_dir.iterdir()):
+    if not marker.is_file() and data_dir.is_dir() and any(data_dir.iterdir()):
         fresh = shlex.quote(f"{data_dir}-demo")
         raise UsageError(
             f"{data_dir} holds something that is no demo's, and a demo's prices are invented.",
@@ -61,6 +73,7 @@ def _claim(data_dir: Path) -> None:
         )
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     marker.write_text("Invented prices: this data directory belongs to `ledgerd demo`.\n", encoding="utf-8")
+    (data_dir / CONFIG).write_text(CONFIG_TEXT, encoding="utf-8")
 
 
 def _reached_s(spool_dir: Path) -> float:
@@ -125,6 +138,8 @@ def _loaded(upstream: str, options: SimOptions, port: int, data_dir: Path, speed
             client_secret=Secret(options.client_secret),
             river_poll_s=RIVER_POLL_S * speed,
         ),
+        spool=SpoolSection(seal_after_s=BATCH_S * speed),
+        etl=Etl(interval_s=INTERVAL_S),
         throttle=Throttle(requests_per_s=REQUESTS_PER_S, backfill_requests_per_s=REQUESTS_PER_S),
         realms=(
             Realm(name="pc", exchange_from=f"-{HISTORY_HOURS}h", river=True),
@@ -151,12 +166,14 @@ river = true
 """
 
 
-def _welcome(url: str, upstream: str, speed: float) -> str:
+def _welcome(url: str, *, upstream: str, speed: float, data_dir: Path) -> str:
+    config = shlex.quote(str(data_dir / CONFIG))
     return f"""
   ledgerd demo: the whole daemon against a stand-in for GGG ({upstream}), {speed:g} market seconds a second.
   Open        {url}/
   Status      {url}/status
   Prices      {url}/v1/realms
   Metrics     {url}/metrics
+  Ask         ledgerd sql --config {config} "SHOW TABLES"
   Stop        Ctrl-C
 """

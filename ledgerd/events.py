@@ -43,7 +43,7 @@ ANSWERS = Counter(
 ANSWER_BYTES = Counter("ledgerd_upstream_bytes", "Bytes received from upstream, as received.", ["source"])
 PAGES = Counter("ledgerd_pages_frozen", "Pages frozen in the spool.", ["source"])
 ROWS = Counter("ledgerd_rows_committed", "Rows made visible by a commit.", ["source"])
-ETL_ROWS = Counter("ledgerd_etl_rows", "Rows written by an ETL step.", ["step"])
+ETL_ROWS = Counter("ledgerd_etl_rows", "Rows written by an ETL step; of public stashes not counted.", ["step"])
 ETL_SECONDS = Counter("ledgerd_etl_seconds", "Seconds spent in an ETL step.", ["step"])
 RATE_LIMIT_REMAINING = Gauge(
     "ledgerd_rate_limit_remaining", "Requests upstream still allows, by our own count.", ["policy", "rule", "period"]

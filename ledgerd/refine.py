@@ -118,14 +118,15 @@ async def rebuild(config: Config, *, source: Literal["bronze", "silver"], since:
 
 
 def _time(text: str) -> int:
-    """Unix seconds of what was typed as a time. UsageError if it is none."""
+    """Unix seconds of what was typed as a time. UsageError if it is none, or still to come."""
+    now_s = SystemClock().now()
     try:
-        unix_s = parse_from(text, SystemClock().now())
+        unix_s = parse_from(text, now_s)
     except ValueError:
         unix_s = None
-    if unix_s is None:
+    if unix_s is None or unix_s > now_s:
         hint = "Give a time with its zone, as 2026-10-01T00:00:00Z, or -24h, or -30d. See: ledgerd etl rebuild --help"
-        raise UsageError(f"{text!r} is no time.", hint)
+        raise UsageError(f"{text!r} is {'no time' if unix_s is None else 'still to come'}.", hint)
     return unix_s
 
 

@@ -32,7 +32,7 @@ STALL_S = 300.0
 BACKLOG_AGE_S = 600.0
 """How long a page may wait for its commit before the spool is called backlogged, however small it is."""
 FAR_BEHIND_BATCHES = 100
-"""So many committed batches of an exchange may wait for an ETL step before prices are late enough to say so."""
+"""So many committed batches may wait for an ETL step of an exchange, or one that has done none, before we say so."""
 FAR_BEHIND_S = 900.0
 """So much later than what a step has done may the newest batch of a river have been fetched."""
 
@@ -149,14 +149,18 @@ def _of_steps(steps: Sequence[EtlStatus]) -> Iterator[str]:
     for source in dict.fromkeys(step.source for step in steps):
         furthest = max((step for step in steps if step.source == source), key=lambda step: step.behind)
         if furthest.state is not EtlState.FAILING and _is_far_behind(furthest):
-            yield f"{_named(furthest)} is {furthest.behind} batches behind"
+            batches = "batch" if furthest.behind == 1 else "batches"
+            yield f"{_named(furthest)} is {furthest.behind} {batches} behind"
 
 
 def _is_far_behind(step: EtlStatus) -> bool:
-    """True if prices are late enough to say so: a river has a batch every two seconds, so there the time counts."""
-    if step.league is None:
+    """True if prices are late enough to say so: a river has a batch every two seconds, so there the time counts.
+
+    A lane that has done nothing yet has no time to count from.
+    """
+    if step.league is None or step.behind_s is None:
         return step.behind > FAR_BEHIND_BATCHES
-    return step.behind > 0 and (step.behind_s is None or step.behind_s > FAR_BEHIND_S)
+    return step.behind > 0 and step.behind_s > FAR_BEHIND_S
 
 
 def _named(step: EtlStatus) -> str:

@@ -4,6 +4,7 @@ from ledgerd.config.model import (
     ClickHouse,
     Config,
     Daemon,
+    Etl,
     Freshness,
     Http,
     Log,
@@ -23,7 +24,7 @@ from ledgerd.config.model import (
 from ledgerd.config.rules import Secret, is_loopback, parse_from
 
 __all__ = [
-    "ClickHouse", "Config", "Daemon", "Freshness", "Http", "Log", "Realm", "Retention", "Roles", "Secret", "Section",
-    "Spool", "Throttle", "Upstream", "changes", "dotted", "is_loopback", "needs_restart", "parse_from",
+    "ClickHouse", "Config", "Daemon", "Etl", "Freshness", "Http", "Log", "Realm", "Retention", "Roles", "Secret",
+    "Section", "Spool", "Throttle", "Upstream", "changes", "dotted", "is_loopback", "needs_restart", "parse_from",
     "restart_needed", "user_agent",
 ]  # fmt: skip

@@ -154,11 +154,11 @@ class Runner:
 
     @property
     def left(self) -> int:
-        """How many batches wait for some step of some lane, as of the last look."""
+        """How many batches wait for some step of some lane that is to be done, as of the last look."""
         return sum(
             max(0, newest - self._standing.lowest(source, lanes))
             for source, (newest, _) in self._newest.items()
-            if (lanes := self._standing.lanes(source))
+            if (lanes := [lane for lane in self._standing.lanes(source) if not self._leaves_out(source, lane)])
         )
 
     async def look(self) -> list[EtlStatus]:
@@ -229,11 +229,13 @@ class Runner:
                 await self._meet_lanes(source)
             alone = self._troubles.lanes_of(source) | {self._only_lane or ""}
             for lanes in self._standing.groups(source, alone):
-                if kind_of(source) == RIVER and self._only_lane not in (None, *lanes):
-                    continue
-                if not self._troubles.is_waiting(source, lanes[0]):
+                if not self._leaves_out(source, lanes[0]) and not self._troubles.is_waiting(source, lanes[0]):
                     queues += await self._queue(source, lanes, newest)
         return queues
+
+    def _leaves_out(self, source: str, lane: str) -> bool:
+        """True for the lanes of a river that are not the one to be refined."""
+        return kind_of(source) == RIVER and self._only_lane not in (None, lane)
 
     async def _queue(self, source: str, lanes: tuple[str, ...], newest: int) -> list[Queue]:
         """What waits for lanes that stand alike, if anything does."""

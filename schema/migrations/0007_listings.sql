@@ -43,6 +43,7 @@ SETTINGS non_replicated_deduplication_window = 1000;
 
 -- The newest state of each stash. The arrays hold one entry per item, in the order of `item`: narrow, because every
 -- change of a stash reads and writes them; what is readable about an item is in silver_priced_items and silver_item_keys.
+-- unread: the item, or the price somebody gave it, cannot be read; silver_quarantine says why.
 -- Small granules: the stashes of a batch are found one by one, however many there are.
 CREATE TABLE IF NOT EXISTS silver_canonical_stashes
 (
@@ -66,7 +67,8 @@ CREATE TABLE IF NOT EXISTS silver_canonical_stashes
     stack Array(UInt32),
     listed_at Array(DateTime('UTC')),
     changed_at Array(DateTime('UTC')),
-    repriced Array(UInt16)
+    repriced Array(UInt16),
+    unread Array(Bool)
 )
 ENGINE = ReplacingMergeTree(last_seen)
 ORDER BY (realm, stash_id, league)
@@ -144,7 +146,7 @@ SETTINGS non_replicated_deduplication_window = 1000;
 CREATE VIEW IF NOT EXISTS silver_quarantine AS
 SELECT realm, league, batch_id, page_seq, stash_id, item_id, note, reason, at
 FROM silver_listing_events
-WHERE notEmpty(reason);
+WHERE notEmpty(reason) AND event != 'gone';
 
 -- How far each step is, by source and lane (a league of a river; empty for what has no lanes): the row with the highest
 -- seq. Until now that was read from etl_runs, all of it; that is a log now, of exchanges and of what failed. era: how often a step was told

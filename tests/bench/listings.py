@@ -66,7 +66,8 @@ INSERT INTO silver_canonical_stashes SELECT
     arrayMap(n -> 1, range({items})),
     arrayMap(n -> toDateTime({old} - n * 600), range({items})),
     arrayMap(n -> toDateTime({old} - n * 600), range({items})),
-    arrayMap(n -> 0, range({items}))
+    arrayMap(n -> 0, range({items})),
+    arrayMap(n -> false, range({items}))
 FROM numbers({first}, {count})
 """
 ENDED = """

@@ -283,6 +283,7 @@ async def test_one_lane_alone_goes_ahead_and_the_others_follow(lanes):
     lanes.start(only_lane="B")
     await lanes.refine()
     assert await lanes.seen() == {"B": [0]}
+    assert lanes.etl.left == 0
     lanes.start()
     await lanes.commit("A", "B")
     await lanes.refine()

@@ -193,6 +193,7 @@ def test_a_demo_marks_a_new_or_empty_folder_and_knows_it_again(tmp_path):
         demo._claim(folder)
 
         assert (folder / demo.MARKER).is_file()
+        assert load(folder / demo.CONFIG, {}, harvesting=False).config.daemon.data_dir == folder
 
 
 def test_the_sdist_holds_what_an_installation_by_the_book_reads():

@@ -72,4 +72,9 @@ def test_what_is_no_time_is_refused_with_what_is(text):
 
 
 def test_a_time_is_unix_seconds():
-    assert _time("2026-10-01T00:00:00Z") == 1_790_812_800
+    assert _time("2025-10-01T00:00:00Z") == 1_759_276_800
+
+
+def test_a_time_to_come_is_refused():
+    with pytest.raises(UsageError, match=r"'2999-01-01T00:00:00Z' is still to come\. Give a time"):
+        _time("2999-01-01T00:00:00Z")

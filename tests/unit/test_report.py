@@ -99,7 +99,13 @@ def test_a_step_may_be_behind_but_not_far(world, behind, state):
 
 @pytest.mark.parametrize(
     ("behind", "behind_s", "state"),
-    [(9999, FAR_BEHIND_S, "ok"), (1, FAR_BEHIND_S + 1, "degraded"), (1, None, "degraded"), (0, 0.0, "ok")],
+    [
+        (9999, FAR_BEHIND_S, "ok"),
+        (1, FAR_BEHIND_S + 1, "degraded"),
+        (0, 0.0, "ok"),
+        (FAR_BEHIND_BATCHES, None, "ok"),
+        (FAR_BEHIND_BATCHES + 1, None, "degraded"),
+    ],
 )
 def test_a_lane_is_far_behind_by_time_for_its_batches_are_seconds(world, behind, behind_s, state):
     world.steps = [replace(LANE, behind=behind, behind_s=behind_s)]

@@ -11,7 +11,8 @@
 -- What happened to the items of a batch's stashes since silver_canonical_stashes last saw them. A stash that became
 -- private, lost its league or moved to another one is, for the league it was in, a stash without items. A stash met
 -- several times in a batch is compared with itself, page by page; what was seen before its newest state is passed over.
--- An item whose key changed (identified, corrupted, linked) is gone as what it was and listed as what it is.
+-- An item whose key changed (identified, corrupted, linked) is gone as what it was and listed as what it is. One whose
+-- price was given in a way nobody can read is repriced, too, and has the reason.
 -- changed_at: since when it has this price. stood_s: from listed to gone. chaos_value: of one, at the rate of {at}.
 SELECT
     {realm:String} AS realm,
@@ -41,7 +42,7 @@ SELECT
     if(priced = 0, known_changed_at, toDateTime(path[priced].seen_at, 'UTC')) AS changed_at,
     if(began = 0, known_repriced, 0)
         + arrayCount((what, n) -> has(what, 'repriced') AND n > began AND n <= place, happened, arrayEnumerate(happened)) AS repriced,
-    if(event = 'gone', dateDiff('second', listed_at, toDateTime(at, 'UTC')), 0) AS stood_s
+    if(event = 'gone', greatest(dateDiff('second', listed_at, toDateTime(at, 'UTC')), 0), 0) AS stood_s
 FROM
 (
     SELECT
@@ -67,7 +68,7 @@ FROM
                         NOT was.1, ['listed'],
                         NOT is.1, ['gone'],
                         was.2.1 != is.2.1, ['gone', 'listed'],
-                        was.2.2 != is.2.2 OR was.2.3 != is.2.3, ['repriced'],
+                        was.2.2 != is.2.2 OR was.2.3 != is.2.3 OR was.2.5 != is.2.5, ['repriced'],
                         was.2.4 != is.2.4, ['stack'],
                         []
                     ),
@@ -92,7 +93,8 @@ FROM
                         toString(league) AS league,
                         stash_id,
                         groupArray((
-                            page_seq, item, (key, amount, toString(currency), stack),
+                            page_seq, item,
+                            (key, amount, toString(currency), stack, notEmpty(reason) OR notEmpty(note_reason)),
                             (account, item_id, item_key, note_text, if(empty(reason), note_reason, reason))
                         )) AS shown
                     FROM noted
@@ -100,11 +102,12 @@ FROM
                 ) AS shop ON shop.league = paths.league AND shop.stash_id = paths.stash_id
                 ARRAY JOIN arrayConcat(
                     arrayMap(
-                        (item, key, amount, currency, stack, listed_at, changed_at, repriced) -> (
-                            item, 0, (key, amount, currency, stack), (known.account, '', '', '', ''), listed_at, changed_at, repriced
+                        (item, key, amount, currency, stack, listed_at, changed_at, repriced, unread) -> (
+                            item, 0, (key, amount, currency, stack, unread), (known.account, '', '', '', ''),
+                            listed_at, changed_at, repriced
                         ),
                         known.item, known.key, known.amount, known.currency, known.stack,
-                        known.listed_at, known.changed_at, known.repriced
+                        known.listed_at, known.changed_at, known.repriced, known.unread
                     ),
                     arrayFilter(
                         shown_at -> shown_at.2 > 0,
@@ -118,7 +121,7 @@ FROM
                     )
                 ) AS sight
                 GROUP BY league, stash_id, about, path
-                HAVING length(seen) <= length(path) OR length(arrayDistinct(seen.2)) > 1
+                HAVING arrayUniq(seen.1) <= length(path) OR arrayUniq(seen.2) > 1
             )
         )
         ARRAY JOIN arrayFlatten(

@@ -5,7 +5,7 @@
 -- uses: paths
 -- writes: silver_canonical_stashes
 -- watermark: river
--- columns: realm, stash_id, league, account, stash_name, stash_type, public, item_count, change_id, first_seen, last_seen, batch_id, page_seq, item, key, amount, currency, stack, listed_at, changed_at, repriced
+-- columns: realm, stash_id, league, account, stash_name, stash_type, public, item_count, change_id, first_seen, last_seen, batch_id, page_seq, item, key, amount, currency, stack, listed_at, changed_at, repriced, unread
 --
 -- Each stash of a batch as its last change left it: what it was, and what the batch's events changed. The last of the
 -- silver steps: the others compare with what it wrote.
@@ -14,10 +14,11 @@ WITH
     arraySort(arrayConcat(
         arrayFilter(
             entry -> NOT has(happened.3, entry.1),
-            arrayZip(known.item, known.key, known.amount, known.currency, known.stack, known.listed_at, known.changed_at, known.repriced)
+            arrayZip(known.item, known.key, known.amount, known.currency, known.stack, known.listed_at, known.changed_at,
+                known.repriced, known.unread)
         ),
         arrayMap(
-            turn -> (turn.3, turn.4, turn.5, turn.6, turn.7, turn.8, turn.9, turn.10),
+            turn -> (turn.3, turn.4, turn.5, turn.6, turn.7, turn.8, turn.9, turn.10, turn.11),
             arrayFilter((turn, n) -> turn.2 AND n = indexOf(happened.3, turn.3), happened, arrayEnumerate(happened))
         )
     )) AS entries
@@ -32,7 +33,7 @@ SELECT
     if(public, path[-1].items, 0) AS item_count,
     path[-1].asked AS change_id,
     if(empty(known.league), arrayFirst(step -> step.is_home, path).seen_at, known.first_seen) AS first_seen,
-    path[-1].seen_at AS last_seen,
+    arrayMax(path.seen_at) AS last_seen,
     {batch_id:String} AS batch_id,
     path[-1].page_seq AS page_seq,
     entries.1 AS item,
@@ -42,7 +43,8 @@ SELECT
     entries.5 AS stack,
     entries.6 AS listed_at,
     entries.7 AS changed_at,
-    entries.8 AS repriced
+    entries.8 AS repriced,
+    entries.9 AS unread
 FROM paths
 LEFT JOIN
 (
@@ -50,7 +52,8 @@ LEFT JOIN
         toString(league) AS league,
         stash_id,
         arrayReverseSort(groupArray((
-            page_seq, event != 'gone', item, key, amount, toString(currency), stack, listed_at, changed_at, repriced
+            page_seq, event != 'gone', item, key, amount, toString(currency), stack, listed_at, changed_at, repriced,
+            notEmpty(reason)
         ))) AS happened
     FROM silver_listing_events
     WHERE realm = {realm:String} AND batch_id = {batch_id:String} AND league IN {leagues:Array(String)}
