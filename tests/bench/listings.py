@@ -100,7 +100,7 @@ class Ledger:
         self.old_s = int(time.time()) - 86_400
         self.now_s = time.time() - 7200
 
-    async def fill(self, sql, rows, chunk):
+    async def fill(self, sql, rows, chunk, first=0):
         chaos, divine = (next(iter(ids)) for ids in (SCALE.chaos, SCALE.divine))
         facts = {
             "leagues": list(LEAGUES),
@@ -110,8 +110,8 @@ class Ledger:
             "chaos": chaos,
             "divine": divine,
         }
-        for first in range(0, rows, chunk):
-            text = sql.format(**facts, first=first, count=min(chunk, rows - first))
+        for start in range(first, rows, chunk):
+            text = sql.format(**facts, first=start, count=min(chunk, rows - start))
             await self.engine.execute(text, settings=INSERT_SETTINGS | {"insert_deduplicate": 0}, timeout_s=600)
 
     async def settle(self, table):
@@ -122,6 +122,12 @@ class Ledger:
         self.live = listings // ITEMS
         await self.fill(STASHES, self.live, CHUNK)
         await self.settle("silver_canonical_stashes")
+
+    async def end(self, first, rows):
+        """The history of listings that have ended, from the ``first`` of them up to ``rows``."""
+        for sql, table in ((ENDED, "silver_listing_events"), (GONE, "silver_listings")):
+            await self.fill(sql, rows, 300_000, first)
+            await self.settle(table)
 
     async def page(self):
         """A batch of one page: known stashes of which a third are no more public, the others with half their items."""
@@ -191,11 +197,9 @@ def told(what, spent):
 async def closed():
     async with ledger() as few:
         await few.list(100_000)
-        await few.fill(ENDED, 100_000, 100_000)
-        await few.fill(GONE, 100_000, 100_000)
+        await few.end(0, 100_000)
         once = told("silver, 100,000 live, 0.1 M ended", await few.silver())
-        await few.fill(ENDED, 9_900_000, 300_000)
-        await few.fill(GONE, 9_900_000, 300_000)
+        await few.end(100_000, 10_000_000)
         hundred = told("silver, 100,000 live, 10 M ended", await few.silver())
         print(f"100 times the closed history: {hundred / once:.2f} (asked 1.25 or less)")
         return once

@@ -61,7 +61,7 @@ async def test_liquidity_of_an_item_is_counted_from_its_price_and_carries_its_ev
 
     assert await db.rows(f"SELECT {LIQUIDITY}") == [
         (
-            "Standard", hour(0), "item", "unique|Headhunter", 28.5, 3, 9, 6, 0.5, 3 / 9, 7200.0, 0.8, hour(-1),
+            "Standard", hour(0), "item", "unique|Headhunter", 28.5, 3, 9, 6, 0.5, 3 / 9, 6 / 3 * 86400, 0.8, hour(-1),
             "river-pc-6",
         )
     ]  # fmt: skip

@@ -10,6 +10,7 @@
 -- sold_24h: likely sales of the last 24 h. turnover_24h: these at the price of likely sales; each counts as one piece,
 -- so for what is sold in stacks it is the least that was turned over. stock: pieces on offer with a readable price.
 -- sell_through: the share of the listings on offer within the day, those that stand and those that sold, that sold.
+-- time_to_sell_s: how long the listings that stand last at the day's pace; what did sell, sold faster: time_on_market_s.
 SELECT
     realm,
     league,
@@ -22,7 +23,7 @@ SELECT
     listings,
     if(low > 0, high / low - 1, NULL) AS spread,
     if(listings + likely_sales_24h = 0, NULL, likely_sales_24h / (listings + likely_sales_24h)) AS sell_through,
-    time_on_market_s AS time_to_sell_s,
+    if(likely_sales_24h = 0, NULL, listings / likely_sales_24h * 86400) AS time_to_sell_s,
     confidence,
     if(toUInt32(rate_hour) = 0, NULL, rate_hour) AS rate_hour,
     batch_id,
