@@ -31,7 +31,8 @@ from tests.daemon import BRONZE, EDGE, HOUR_S, daemon, lost_and_doubled, upstrea
 pytest.importorskip("chdb")
 
 HOSTILE = 500
-WARM_UP = 100
+WARM_UP = 200
+"""Until then the engine fills caches of its own: 20 MiB more from the 100th body on, whatever they hold."""
 GROWTH_KIB_MAX = 64 << 10
 REALM, SOURCE = "xbox", "exchange-xbox"
 FIRST = EDGE - (HOSTILE + 1) * HOUR_S
