@@ -344,6 +344,17 @@ async def daemon(upstream_url: str, kind: type[Daemon] = Daemon, **settings: Any
         shutil.rmtree(folder, ignore_errors=True)
 
 
+async def command(ledgerd: Daemon, *words: str, failpoint: str = "") -> tuple[int | None, str]:
+    """Run a ledgerd command to its end; exit code and what it said."""
+    env = {**os.environ, "LEDGERD_FAILPOINT": failpoint}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ledgerd", *words, "--config", str(ledgerd.config),
+        cwd=ROOT, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
 def _as_bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
 

@@ -1,15 +1,12 @@
 """ETL killed between any two statements, and run twice, leaves equal tables."""
 
-import asyncio
-import os
 import signal
-import sys
 
 import pytest
 
 from ledgerd.etl.plan import EXCHANGE
 from ledgerd.etl.runner import load_steps
-from tests.daemon import EDGE, NOT_DATA, REFINED, ROOT, daemon, upstream
+from tests.daemon import EDGE, NOT_DATA, REFINED, command, daemon, upstream
 
 pytest.importorskip("chdb")
 pytestmark = pytest.mark.timeout(110)
@@ -21,17 +18,6 @@ STEPS = len([step for step in load_steps() if step.kind == EXCHANGE])
 GOLD_STEPS = len([step for step in load_steps() if step.kind == EXCHANGE and step.is_gold])
 STATEMENTS = 2 * STEPS * (HOURS // BATCH_PAGES)
 """A step writes its rows, then its watermark; each batch goes through every step."""
-
-
-async def command(ledgerd, *words, failpoint=""):
-    """Run a ledgerd command to its end; exit code and what it said."""
-    env = {**os.environ, "LEDGERD_FAILPOINT": failpoint}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ledgerd", *words, "--config", str(ledgerd.config),
-        cwd=ROOT, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
 
 
 async def tables(ledgerd):

@@ -1,16 +1,14 @@
 """Items: ETL killed between any two statements, and rebuilt from bronze, leaves equal silver and gold."""
 
-import asyncio
 import os
 import random
 import shutil
 import signal
-import sys
 
 import pytest
 
 from ledgerd.clock import SystemClock
-from tests.daemon import ROOT, daemon, upstream
+from tests.daemon import command, daemon, upstream
 
 pytest.importorskip("chdb")
 pytestmark = pytest.mark.timeout(600)
@@ -27,17 +25,6 @@ TABLES = (
     "gold_currency_snapshot", "gold_item_prices", "gold_liquidity", "gold_stash_summary", "gold_stash_diffs",
     "gold_item_roi",
 )  # fmt: skip
-
-
-async def command(ledgerd, *words, failpoint=""):
-    """Run a ledgerd command to its end; exit code and what it said."""
-    env = {**os.environ, "LEDGERD_FAILPOINT": failpoint}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ledgerd", *words, "--config", str(ledgerd.config),
-        cwd=ROOT, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
 
 
 async def done(ledgerd, *words):
