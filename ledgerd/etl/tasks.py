@@ -8,7 +8,7 @@ from typing import Any
 from ledgerd.clock import HOUR_S, rfc3339
 from ledgerd.errors import LedgerdError, Transient
 from ledgerd.etl.norm import Refined, Scale, norm_rows
-from ledgerd.etl.plan import EXCHANGE, Batch, Task
+from ledgerd.etl.plan import EXCHANGE, Task
 from ledgerd.etl.watermarks import SQL, write_marks
 from ledgerd.events import Quarantined, emit
 from ledgerd.store.engine import INSERT_SETTINGS, Engine, Row
@@ -74,7 +74,7 @@ def _report_unusable(task: Task, hour_s: int, refined: Refined) -> None:
 
 def params_of(task: Task) -> dict[str, Any]:
     """What the SQL of a step is given: its batch, its lanes, and for one that runs now and then its window."""
-    batch: Batch = task.batch
+    batch = task.batch
     window_from_s, window_to_s = task.window_s
     return {
         "source": batch.source,

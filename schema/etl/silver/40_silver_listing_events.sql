@@ -47,7 +47,7 @@ FROM
 (
     SELECT
         *,
-        seen[indexOf(places, if(event = 'gone', place - 1, place))] AS told,
+        seen[indexOf(places, until)] AS told,
         seen[if(event IN ('repriced', 'stack'), indexOf(places, place - 1), 0)].2 AS was,
         arrayLastIndex((what, n) -> has(what, 'listed') AND n <= until, happened, arrayEnumerate(happened)) AS began,
         arrayLastIndex(
