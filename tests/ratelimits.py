@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ledgerd.upstream.budget import Budget
 from ledgerd.upstream.headers import parse
+from ledgerd.upstream.throttle import LEASE_S, LEASES_MAX
 
 POLICY = "p"
 LOST_AFTER_S = 10.0
@@ -110,7 +111,10 @@ def _since(times, since_s):
 
 @dataclass
 class Schedule:
-    """Everything random about one run; delays in seconds, ``restarts``: (time, how long down)."""
+    """Everything random about one run; delays in seconds, ``restarts``: (time, how long down).
+
+    ``leased``: the share of requests that other jobs send, at any time while their lease lasts, and report or not.
+    """
 
     rules: list
     is_bucketed: bool
@@ -125,6 +129,7 @@ class Schedule:
     spikes: float = 0.0
     headerless: float = 0.0
     lost: float = 0.0
+    leased: float = 0.0
     phase_s: float = 0.0
     horizon_s: float = math.inf
 
@@ -158,7 +163,9 @@ class _Run:
         self.numbers = itertools.count()
         self.life = 0
         self.under_way = 0
+        self.leases = {}
         self.known_s = -math.inf
+        self.up_s = -math.inf
         self.wanted_s = 0.0
         self.outcome = Outcome([], 0, 0)
 
@@ -166,7 +173,7 @@ class _Run:
         for at_s, down_s in self.plan.restarts:
             self.at(at_s, self.restart, down_s)
         now_s, left = 0.0, self.plan.requests
-        while left or self.under_way:
+        while left or self.under_way or self.leases:
             may_s = math.inf
             if left and self.under_way < self.plan.at_once:
                 may_s = self.budget.earliest(max(now_s, self.wanted_s))
@@ -177,7 +184,10 @@ class _Run:
             if may_s > self.plan.horizon_s:
                 break
             now_s = may_s
-            self.send(now_s)
+            if self.plan.leased and self.rng.random() < self.plan.leased and len(self.leases) < LEASES_MAX:
+                self.lend(now_s)
+            else:
+                self.send(now_s)
             left -= 1
             self.wanted_s = now_s + (self.rng.expovariate(1 / self.plan.pause_s) if self.plan.pause_s else 0.0)
         return self.outcome
@@ -198,6 +208,38 @@ class _Run:
             return
         self.at(now_s + self.delay_s(), self.arrive, (self.life, ticket, self.known_s, fate < self.plan.lost))
 
+    def lend(self, now_s):
+        """A job gets a lease: its request comes at any time, is answered by the end of the lease, or never sent."""
+        lease = next(self.numbers)
+        self.leases[lease] = (self.budget.sent(now_s), now_s)
+        self.at(now_s + LEASE_S, self.expire, lease)
+        fate = self.rng.random()
+        came_s = now_s + self.rng.choice((0.05, 2.0, LEASE_S)) * self.rng.random()
+        if fate >= self.plan.lost / 2:
+            self.at(came_s, self.arrive_leased, (lease, self.known_s, self.rng.uniform(came_s, now_s + LEASE_S), fate))
+
+    def arrive_leased(self, now_s, what):
+        lease, known_s, reported_s, fate = what
+        status, headers = self.server.arrive(now_s)
+        self.outcome.came_s.append(now_s)
+        if status == 429:
+            self.judge(now_s, known_s, self.known_s)
+        if fate >= self.plan.lost:
+            headers = {} if self.rng.random() < self.plan.headerless else headers
+            self.at(reported_s, self.report, (lease, status, headers, now_s))
+
+    def report(self, now_s, what):
+        lease, status, headers, came_s = what
+        if lease in self.leases and now_s >= self.up_s:
+            ticket, _ = self.leases.pop(lease)
+            self.known_s = max(self.known_s, came_s) if headers else self.known_s
+            self.budget.answered(ticket, now_s, status=status, report=parse(headers), jitter=self.rng.random())
+
+    def expire(self, now_s, lease):
+        if lease in self.leases:
+            ticket, _ = self.leases.pop(lease)
+            self.budget.lost(ticket, now_s)
+
     def arrive(self, now_s, what):
         life, ticket, known_s, is_lost = what
         status, headers = self.server.arrive(now_s)
@@ -210,10 +252,15 @@ class _Run:
             headers = {} if self.rng.random() < self.plan.headerless else headers
             self.at(now_s + self.delay_s(), self.answer, (life, ticket, status, headers, now_s))
 
-    def judge(self, now_s, known_s):
-        """Was it foretold by what had been answered when the request left?"""
+    def judge(self, now_s, known_s, later_s=None):
+        """Was it foretold by what had been answered when the request left?
+
+        ``later_s``: what is known now, of a lease. Limits it was given under may be gone, and be overrun by then.
+        """
         told = [at_s for at_s in self.server.others if at_s <= known_s]
         was_told = known_s > -math.inf and self.server.is_over(now_s, self.server.rules(known_s), told)
+        if later_s is not None:
+            was_told = was_told and self.server.is_over(now_s, self.server.rules(later_s), told)
         self.outcome.overruns += was_told
         self.outcome.surprises += not was_told
 
@@ -231,11 +278,13 @@ class _Run:
             self.budget.lost(ticket, now_s)
 
     def restart(self, now_s, down_s):
-        """The client dies with requests under way and comes back with what it had written down."""
-        kept = json.loads(json.dumps(self.budget.to_json()))
+        """The client dies with requests under way and comes back with what it had written down, leases apart."""
+        kept = json.loads(json.dumps(self.budget.to_json([ticket for ticket, _ in self.leases.values()])))
         self.life += 1
         self.under_way = 0
+        self.up_s = now_s + down_s
         self.budget = Budget.from_json(kept, now_s + down_s)
+        self.leases = {lease: (self.budget.sent(sent_s), sent_s) for lease, (_, sent_s) in self.leases.items()}
         self.wanted_s = now_s + down_s
 
 
@@ -288,6 +337,7 @@ def random_schedule(seed):
         rng.choice((0, 0, 0.1)),
         rng.choice((0, 0, 0.03)),
     )
+    plan.leased = rng.choice((0, 0, 0.2, 0.6))
     return plan
 
 

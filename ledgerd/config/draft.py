@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from difflib import get_close_matches
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from ledgerd.config import Config, Realm, Secret, Section
+from ledgerd.config import ROUTES, Config, Realm, RouteFreshness, Secret, Section
 from ledgerd.config.rules import Rule
 
 Loc = tuple[str | int, ...]
-"""Where a value stands: ``("throttle", "requests_per_s")``, ``("realm", 0, "leagues")``."""
+"""Where a value stands: ``("throttle", "requests_per_s")``, ``("realm", 0, "leagues")``, or one below a route."""
 
 SHOWN_MAX = 80
+ROUTE = ("freshness", "route")
 TABLES: dict[str, type[Section]] = {name: type(table) for name, table in Config() if name != "realms"} | {
-    "realm": Realm
+    ".".join(ROUTE): RouteFreshness,
+    "realm": Realm,
 }
 SECRET_WORDS = re.compile(r"secret|password|key|token", re.IGNORECASE)
 
@@ -31,14 +34,27 @@ def keys_of(table: str) -> dict[str, FieldInfo]:
 
 def rule_of(info: FieldInfo) -> str:
     """What a value of this field must be; completes the sentence "must be …"."""
-    for rule in info.metadata:
+    kind, metadata = info.annotation, info.metadata
+    if NoneType in get_args(kind):
+        kind = get_args(kind)[0]
+        metadata = list(getattr(kind, "__metadata__", ()))
+    for rule in metadata:
         if isinstance(rule, Rule):
             return rule.text
-    if info.annotation is Secret:
+    if kind is Secret:
         return "kept out of this file: put it into a file of its own, or into a systemd credential"
-    if get_origin(info.annotation) is Literal:
-        return "one of " + ", ".join(json.dumps(choice) for choice in get_args(info.annotation))
-    return "true or false" if info.annotation is bool else "a text"
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(json.dumps(choice) for choice in get_args(kind))
+    if get_origin(kind) is dict:
+        return "tables named by a route: " + ", ".join(ROUTES)
+    return "true or false" if kind is bool else "a text"
+
+
+def _depth(loc: Loc) -> int:
+    """How many parts of ``loc``, where pydantic found something, lead to the value as it is written."""
+    if loc[:2] == ROUTE:
+        return 3 if loc[3:] == ("[key]",) else 4
+    return 3 if loc[0] == "realm" else 2
 
 
 def shown(name: str, value: object) -> str:
@@ -64,9 +80,11 @@ def _near(key: str, table: str | None) -> str:
     """A question naming the known key nearest to ``key`` in ``table`` (None: at the top), or nothing."""
     own = get_close_matches(key, keys_of(table) if table else TABLES, n=1)
     elsewhere = [f"{other}.{key}" for other in TABLES if key in keys_of(other)]
-    if own or elsewhere:
-        return f"; did you mean '{(own or elsewhere)[0]}'?"
-    return ""
+    return _asked(own or elsewhere)
+
+
+def _asked(near: list[str]) -> str:
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 @dataclass(slots=True)
@@ -136,7 +154,9 @@ class Draft:
     def _report(self, loc: Loc, kind: str) -> None:
         """Turn one finding of pydantic into a problem."""
         table, key = str(loc[0]), str(loc[-1])
-        if kind == "extra_forbidden":
+        if loc[:2] == ROUTE and len(loc) > len(ROUTE):
+            self._report_route(loc, kind)
+        elif kind == "extra_forbidden":
             self.missing(loc, "unknown key" + _near(key, table if len(loc) > 1 else None))
         elif kind == "missing":
             self.missing(loc, "must be given: " + rule_of(TABLES[table].model_fields[key]))
@@ -144,6 +164,19 @@ class Draft:
             self.problem(loc, self.value(loc), "must be " + rule_of(TABLES[table].model_fields[key]))
         else:
             self.problem(loc, self.value(loc), f"must be a table, written [{'[realm]' if table == 'realm' else table}]")
+
+    def _report_route(self, loc: Loc, kind: str) -> None:
+        """Turn one finding of pydantic about the freshness of a route into a problem."""
+        table, key = ".".join(ROUTE), str(loc[-1])
+        if kind == "extra_forbidden":
+            self.missing(loc, "unknown key" + _near(key, table))
+        elif len(loc) > len(ROUTE) + 1:
+            self.problem(loc, self.value(loc), "must be " + rule_of(TABLES[table].model_fields[key]))
+        elif key in ROUTES:
+            self.problem(loc, self.value(loc), 'must be a table, like { policy = "refuse" }')
+        else:
+            near = _asked(get_close_matches(key, ROUTES, n=1)) or "; known are " + ", ".join(ROUTES)
+            self.missing(loc, "unknown route" + near)
 
     def config(self) -> Config:
         """The values as a configuration; each that cannot be used is a problem, and its default stands in."""
@@ -155,7 +188,7 @@ class Draft:
             found = error.errors(include_url=False, include_context=False, include_input=False)
         bad: dict[Loc, str] = {}
         for each in found:
-            bad.setdefault(each["loc"][: 3 if each["loc"][0] == "realm" else 2], each["type"])
+            bad.setdefault(each["loc"][: _depth(each["loc"])], each["type"])
         for loc, kind in bad.items():
             self._report(loc, kind)
         return Config.model_validate(_without(self.tables, set(bad)))
@@ -176,5 +209,6 @@ def _without(tables: dict[str, Any], bad: set[Loc]) -> dict[str, Any]:
 
 
 def _sound(table: dict[str, Any], bad: set[Loc], *place: str | int) -> dict[str, Any]:
-    """The entries of ``table``, which stands at ``place``, that are not ``bad``."""
-    return {key: value for key, value in table.items() if (*place, key) not in bad}
+    """The entries of ``table``, which stands at ``place``, and of tables in it, that are not ``bad``."""
+    kept = {key: value for key, value in table.items() if (*place, key) not in bad}
+    return {key: _sound(each, bad, *place, key) if isinstance(each, dict) else each for key, each in kept.items()}

@@ -1,4 +1,4 @@
-"""The environment variables of older deployments: which key each overrides, and how its text becomes a value."""
+"""The environment variables, most of older deployments: which key each overrides, how its text becomes a value."""
 
 import re
 from collections.abc import Mapping
@@ -34,6 +34,7 @@ VARIABLES: dict[str, str] = {
     "POE_RATE_LIMIT_BACKFILL_REQUESTS_PER_S": "throttle.backfill_requests_per_s",
     "POE_RATE_LIMIT_BACKFILL_RPS": "throttle.backfill_requests_per_s",
     "THROTTLER_API_KEY": "throttle.api_key",
+    "LEDGERD_SQL_TOKEN": "sql.token",
     "POE_REALMS": "realm.name",
     "POE_LEAGUES": "realm.leagues",
 }
@@ -75,7 +76,7 @@ def _value(key: str, text: str) -> object:
             return float(text)
         except ValueError:
             return text
-    if key in ("upstream.client_secret", "clickhouse.password", "throttle.api_key"):
+    if key in ("upstream.client_secret", "clickhouse.password", "throttle.api_key", "sql.token"):
         return Secret(text)
     if key == "upstream.auth_url":
         bare = re.fullmatch(r"https?://[^/]+/?", text)

@@ -26,6 +26,7 @@ SECRETS: dict[Loc, str] = {
     ("upstream", "client_secret"): "client_secret",
     ("clickhouse", "password"): "clickhouse_password",
     ("throttle", "api_key"): "throttler_api_key",
+    ("sql", "token"): "sql_token",
 }
 """Secret → its name among systemd's credentials; a ``…_file`` key of the same table, where there is one, goes first."""
 
@@ -123,6 +124,8 @@ def _place(draft: Draft, env: Mapping[str, str]) -> None:
         ("spool", "dir"),
         ("upstream", "client_secret_file"),
         ("clickhouse", "password_file"),
+        ("throttle", "api_key_file"),
+        ("sql", "token_file"),
     ):
         given = draft.table(loc[0]).get(loc[1])
         if isinstance(given, str) and given:
@@ -189,6 +192,8 @@ def contradictions(config: Config, harvesting: bool) -> Iterator[tuple[Loc, obje
         yield ("spool", "batch_bytes_max"), spool.batch_bytes_max, "must not be larger than bytes_max"
     if not (roles.harvest or roles.etl or roles.api):
         yield ("roles", "api"), roles.api, "must be true when harvest and etl are false, or there is nothing to do"
+    if config.sql.enabled:
+        yield from _contradictory_sql(config)
     if harvesting and roles.harvest:
         yield from _nameless(config)
     for i, realm in enumerate(config.realms):
@@ -206,6 +211,20 @@ def _contradictory_store(store: ClickHouse) -> Iterator[tuple[Loc, object, str]]
         yield ("clickhouse", "cluster"), store.cluster, 'must be empty unless engine = "server"'
     if store.engine == "embedded" and store.database == "default":
         yield ("clickhouse", "database"), "default", "must not be the embedded engine's own, which opens files by name"
+
+
+def _contradictory_sql(config: Config) -> Iterator[tuple[Loc, object, str]]:
+    """Whether strangers could ask, and whether one query could ask for more than there is."""
+    sql, memory_bytes_max = config.sql, config.clickhouse.memory_bytes_max
+    if not (sql.token or is_loopback(f"http://{config.http.listen}")):
+        rule = (
+            f"must have a token while http.listen = {config.http.listen} lets other machines ask; "
+            'put one into a file and write under [sql]: token_file = "sql-token"'
+        )
+        yield ("sql", "enabled"), True, rule
+    if sql.memory_bytes_max > memory_bytes_max:
+        rule = f"must not be larger than clickhouse.memory_bytes_max, {memory_bytes_max}"
+        yield ("sql", "memory_bytes_max"), sql.memory_bytes_max, rule
 
 
 def _nameless(config: Config) -> Iterator[tuple[Loc, object, str]]:
@@ -239,8 +258,7 @@ def remarks(config: Config) -> Iterator[str]:
         yield "upstream.client_id and its secret belong together: without both there are no credentials"
     if store.engine == "embedded" and (store.url or store.user or store.password):
         yield 'clickhouse.url, user and password are ignored: engine is "embedded"'
-    if not is_loopback(f"http://{config.http.listen}"):
-        yield f"http.listen = {config.http.listen}: other machines can read the ledger and /sql"
+    yield from _reader_remarks(config)
     if config.spool.bytes_max < upstream.body_bytes_max:
         yield "spool.bytes_max is below upstream.body_bytes_max: the largest page taken would never fit"
     if len(os.fsencode(config.socket_path)) > SOCKET_BYTES_MAX:
@@ -249,6 +267,14 @@ def remarks(config: Config) -> Iterator[str]:
         yield "no [[realm]]: nothing will be fetched"
     for realm in config.realms:
         yield from _realm_remarks(realm, bool(upstream.client_id and upstream.client_secret))
+
+
+def _reader_remarks(config: Config) -> Iterator[str]:
+    sql = config.sql.enabled
+    if not is_loopback(f"http://{config.http.listen}"):
+        yield f"http.listen = {config.http.listen}: other machines can read the ledger{' and ask /sql' if sql else ''}"
+    if sql and config.clickhouse.engine == "server":
+        yield 'sql.enabled is ignored: clickhouse.engine is "server", so ask that server itself'
 
 
 def _realm_remarks(realm: Realm, has_credentials: bool) -> Iterator[str]:

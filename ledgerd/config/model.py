@@ -3,8 +3,10 @@
 The types and their rules are ``rules``; reading a file, the environment and secrets is ``load``.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +20,7 @@ from ledgerd.config.rules import (
     File,
     Folder,
     From,
+    Hosts,
     Hours,
     Identifier,
     IntervalSeconds,
@@ -25,9 +28,12 @@ from ledgerd.config.rules import (
     Listen,
     Name,
     Pages,
+    Policy,
+    Queries,
     Rate,
     RequestSeconds,
     RiverFrom,
+    Rows,
     Scope,
     Seconds,
     Secret,
@@ -43,8 +49,16 @@ MIB = 1 << 20
 LIVE_KEYS = frozenset(
     {"upstream.timeout_s", "upstream.late_poll_s", "upstream.river_poll_s", "upstream.maintenance_poll_s"}
 )
-RESTART_KEYS = frozenset({"spool.dir", "throttle.api_key"})
+RESTART_KEYS = frozenset({"spool.dir"})
 RESTART_SECTIONS = frozenset({"daemon", "http", "clickhouse", "upstream", "etl", "roles"})
+Layer = Literal["currency", "items"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+Route = Literal[
+    "currency", "currency_one", "convert", "items", "item", "search", "prices", "lookup", "liquidity", "movers",
+    "seller", "stash",
+]  # fmt: skip
+ROUTES: tuple[Route, ...] = get_args(Route)
+"""The routes of the Ledger API that may have a freshness of their own."""
 
 
 class Section(BaseModel):
@@ -138,7 +152,11 @@ class Throttle(Section):
     backfill_requests_per_s: Rate = Field(
         default=0.8, description="Average pace while catching up; the lower of the two holds."
     )
-    api_key: Secret = Field(default=Secret(), description="Never in the file. Older deployments; nothing asks for it.")
+    api_key_file: File = Field(
+        default="",
+        description="File that holds the key with which other jobs on this address take their turns at `/v1/throttle`.",
+    )
+    api_key: Secret = Field(default=Secret(), description="Never in the file.")
 
 
 class Spool(Section):
@@ -169,18 +187,84 @@ class Etl(Section):
     """How what was stored is refined."""
 
     interval_s: IntervalSeconds = Field(
-        default=300.0, description="Data time between two rounds of gold of public stashes; shorter costs more CPU."
+        default=180.0, description="Data time between two rounds of gold of public stashes; shorter costs more CPU."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How old an answer may be, in seconds, and what becomes of one that is older."""
+
+    max_age_s: float
+    policy: Policy
+
+
+class RouteFreshness(Section):
+    """What holds for one route instead; what is left out is as in `[freshness]`."""
+
+    currency_max_age_s: Seconds | None = Field(default=None, description="Age from which currency prices are stale.")
+    items_max_age_s: Seconds | None = Field(default=None, description="Age from which item prices are stale.")
+    policy: Policy | None = Field(default=None, description="Stale prices: served marked stale, or 503.")
 
 
 class Freshness(Section):
     """When an answer is too old."""
 
     currency_max_age_s: Seconds = Field(default=3900.0, description="Age from which currency prices are stale.")
-    policy: Literal["serve", "refuse"] = Field(
-        default="serve", description="Stale prices: served marked stale, or 503."
+    items_max_age_s: Seconds = Field(
+        default=600.0,
+        description="Age from which prices and stashes of the river are stale; upstream's own five minutes are in it.",
     )
+    policy: Policy = Field(default="serve", description="Stale prices: served marked stale, or 503.")
     stalled_after_s: Seconds = Field(default=7200.0, description="A source without progress for longer is `stalled`.")
+    route: dict[Route, RouteFreshness] = Field(
+        default={}, description='For one route, as in `convert = { currency_max_age_s = 1800, policy = "refuse" }`.'
+    )
+
+    def limit(self, layer: Layer, route: Route) -> Limit:
+        """What holds for an answer of ``route`` that rests on prices of ``layer``.
+
+        >>> freshness = Freshness(route={"convert": RouteFreshness(policy="refuse")})
+        >>> freshness.limit("items", "convert"), freshness.limit("currency", "movers")
+        (Limit(max_age_s=600.0, policy='refuse'), Limit(max_age_s=3900.0, policy='serve'))
+        """
+        return self._limits[layer, route]
+
+    @cached_property
+    def _limits(self) -> dict[tuple[Layer, Route], Limit]:
+        """Every limit, worked out once: each look-up asks for one."""
+        return {(layer, route): self._limit(layer, route) for layer in LAYERS for route in ROUTES}
+
+    def _limit(self, layer: Layer, route: Route) -> Limit:
+        own = self.route.get(route, RouteFreshness())
+        if layer == "currency":
+            max_age_s = own.currency_max_age_s or self.currency_max_age_s
+        else:
+            max_age_s = own.items_max_age_s or self.items_max_age_s
+        return Limit(max_age_s, own.policy or self.policy)
+
+    def serving(self) -> "Freshness":
+        """The same ages, and no route refuses."""
+        route = {name: own.model_copy(update={"policy": "serve"}) for name, own in self.route.items()}
+        return Freshness.model_validate({**dict(self), "policy": "serve", "route": route})
+
+
+class Sql(Section):
+    """SQL over HTTP for tools, at `/sql`; reads only, of the embedded engine."""
+
+    enabled: bool = Field(default=False, description="Answer at `/sql`.")
+    token_file: File = Field(
+        default="", description="File that holds the token a client must show; needed unless `http.listen` is loopback."
+    )
+    hosts: Hosts = Field(
+        default=(), description="Names a client may use for this machine, besides its addresses and localhost."
+    )
+    rows_max: Rows = Field(default=1_000_000, description="Most rows of one answer.")
+    bytes_max: Bytes = Field(default=64 * MIB, description="Most bytes of one answer.")
+    timeout_s: RequestSeconds = Field(default=30.0, description="How long one query may take.")
+    memory_bytes_max: Bytes = Field(default=500_000_000, description="Most memory one query may use.")
+    queries_max: Queries = Field(default=2, description="Most queries at a time; more are told to come again.")
+    token: Secret = Field(default=Secret(), description="Never in the file.")
 
 
 class Log(Section):
@@ -225,6 +309,7 @@ class Config(Section):
     retention: Retention = Retention()
     etl: Etl = Etl()
     freshness: Freshness = Freshness()
+    sql: Sql = Sql()
     log: Log = Log()
     roles: Roles = Roles()
     realms: Annotated[tuple[Realm, ...], Field(strict=False)] = Field(

@@ -7,7 +7,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from math import inf
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler
@@ -124,6 +124,11 @@ def _is_leagues(names: tuple[str, ...]) -> bool:
     return bool(names) and sane and len(set(names)) == len(names)
 
 
+def _is_hosts(names: tuple[str, ...]) -> bool:
+    sane = all(re.fullmatch(r"[a-z0-9_]([a-z0-9._-]{0,252})", name) for name in names)
+    return sane and len(set(names)) == len(names)
+
+
 def parse_from(text: str, now_s: float) -> int | None:
     """The unix second of the first hour wanted; None means the oldest upstream has.
 
@@ -161,6 +166,8 @@ Hours = Annotated[float, Rule("a number of hours from 0 to 8784", lambda h: 0 <=
 Days = Annotated[int, Rule("a whole number of days from 0 to 36500", lambda d: 0 <= d <= 36500)]  # noqa: PLR2004 -- the text of the rule names it
 Bytes = Annotated[int, Rule("a whole number of bytes greater than 0", lambda n: 0 < n < 1 << 63)]
 Pages = Annotated[int, Rule("a whole number from 1 to 1000", lambda n: 1 <= n <= 1000)]  # noqa: PLR2004 -- the text of the rule names it
+Rows = Annotated[int, Rule("a whole number of rows greater than 0", lambda n: 0 < n < 1 << 63)]
+Queries = Annotated[int, Rule("a whole number from 1 to 64", lambda n: 1 <= n <= 64)]  # noqa: PLR2004 -- the text of the rule names it
 Rate = Annotated[float, Rule("a number greater than 0", lambda r: 0 < r < inf)]
 Folder = Annotated[Path, Field(strict=False), Rule("a path", lambda path: "\0" not in str(path))]
 File = Annotated[str, Rule("a path, or empty", lambda path: "\0" not in path)]
@@ -179,6 +186,11 @@ ClickHouseUrl = Annotated[
 Listen = Annotated[
     str,
     Rule('host:port, IPv6 in brackets, like "127.0.0.1:8010" or "[::1]:0"', lambda text: host_port(text) is not None),
+]
+Hosts = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    Rule('a list of different host names in small letters, without port, like ["ledger.lan"]', _is_hosts),
 ]
 Contact = Annotated[str, Rule("a mail address or an http(s) URL", _is_contact)]
 Token = Annotated[str, Rule("1 to 32 letters, digits, '.', '_' or '-'", _matches(r"[A-Za-z0-9._-]{1,32}"))]
@@ -199,6 +211,7 @@ UrlPath = Annotated[str, Rule("a path like public-stash-tabs", _matches(r"[A-Za-
 Scope = Annotated[
     str, Rule("scopes like service:psapi, a space between two", _matches(r"[a-z]+:[a-z_]+( [a-z]+:[a-z_]+)*"))
 ]
+Policy = Literal["serve", "refuse"]
 Leagues = Annotated[
     tuple[str, ...],
     Field(strict=False),

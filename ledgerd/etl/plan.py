@@ -12,7 +12,7 @@ NOTHING_DONE = -1
 """The watermark of a step that has done no batch of a source; batches count from 0."""
 TASKS_MAX = 60
 """Tasks planned at a time: a backlog of years is worked off in rounds that stay short enough to stop between."""
-INTERVAL_S = 300.0
+INTERVAL_S = 180.0
 """How much data time lies between two runs of a step that says ``every: interval``, unless configured otherwise."""
 RATES_AGE_S = 300.0
 """A batch of listings is refined after what its realm's exchange gave this long before it; ``rates`` reads no more."""

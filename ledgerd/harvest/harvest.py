@@ -20,6 +20,7 @@ from ledgerd.status import WELL, LaneStatus, SourceState, SourceStatus
 from ledgerd.store.engine import EMBEDDED, Engine
 from ledgerd.supervise import Heart, Service, State, Stop, Supervisor
 from ledgerd.upstream.client import Client, Limits, RequestRecord
+from ledgerd.upstream.lending import Lending
 from ledgerd.upstream.throttle import Throttle
 
 JOURNAL_RULES = SealRules(pages_max=1_000, bytes_max=32 << 20, after_s=10.0)
@@ -59,6 +60,8 @@ class Harvest:
             rng=rng,
             state_path=config.daemon.data_dir / THROTTLE_FILE,
         )
+        self.throttle = Lending(self._throttle)
+        """Turns at upstream, for other jobs on this address."""
         self._journals: dict[str, Journal] = {}
         self._client = Client(
             user_agent=user_agent(config),

@@ -3,12 +3,10 @@
 from collections import deque
 from collections.abc import Callable
 
-from ledgerd.clock import Clock
+from ledgerd.clock import UPSTREAM_DELAY_S, Clock
 from ledgerd.harvest.book import Book
 from ledgerd.spool.writer import Committed
 
-DELAY_S = 300.0
-"""How late upstream shows a change."""
 LIVE_WITHIN_S = 300.0
 """The end of the stream was met longer ago than this: the river runs ahead of us."""
 ENDS_MAX = 1_000
@@ -58,7 +56,7 @@ class RiverBook(Book):
     def _lag_s(self, now_s: float) -> float | None:
         if self._stored_until_s is None or not self._is_live(now_s, None):
             return None
-        return round(DELAY_S + now_s - self._stored_until_s, 1)
+        return round(UPSTREAM_DELAY_S + now_s - self._stored_until_s, 1)
 
     def _pages_behind(self, now_s: float) -> int | None:
         return self._waiting() if self._is_live(now_s, None) else None

@@ -1,5 +1,8 @@
 """What upstream still allows under one policy: our own requests, its limits, its restrictions. Pure.
 
+A request counts from when leave was given, at the earliest, to its end, at the latest; when in between it went out does
+not matter. So one that another job sends with leave of ours is booked like our own.
+
 Three promises. No request leaves before every limit known, with its padding, has room for it. Odd headers never leave a
 shorter wait than none at all would. Limits, recent requests and restrictions survive a restart, as upstream's counters
 do.
@@ -8,7 +11,7 @@ Before the limits of a policy are known, one request at a time is allowed: the n
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 
 from ledgerd.upstream.headers import WAIT_S_MAX, Limit, Report
@@ -30,13 +33,18 @@ HTTP_REFUSED_FROM = 400
 
 @dataclass(frozen=True, slots=True)
 class Remaining:
-    """What a limit leaves at a moment; ``restricted_until_s`` unix seconds, 0 when it restricts nothing."""
+    """What a limit leaves at a moment; ``restricted_until_s`` unix seconds, 0 when it restricts nothing.
+
+    ``hits`` in ``period_s`` are what it allows, ``restriction_s`` what overrunning it costs.
+    """
 
     policy: str
     rule: str
     period_s: int
     remaining: int
     restricted_until_s: float
+    hits: int
+    restriction_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class Budget:
         "_silent_until_s",
         "_strikes",
         "_tickets",
+        "_told_s",
         "_windows",
         "is_known",
         "policy",
@@ -81,6 +90,8 @@ class Budget:
         self._floor_s = 0.0
         self._silent_until_s = 0.0
         self._strikes = 0
+        self._told_s = 0.0
+        """When the answer was in whose limits replaced what was known."""
 
     def earliest(self, now_s: float) -> float:
         """When the next request may be sent, ``now_s`` or later; inf while that hangs on an answer still to come."""
@@ -120,7 +131,7 @@ class Budget:
         is_other = report.is_whole and set(report.limits) != {window.limit for window in self._windows.values()}
         floor_s = self.settled(now_s) if is_other else self._booked_until(now_s, self._settled(now_s))
         known = [window.limit for window in self._windows.values()]
-        self._learn(report)
+        self._learn(report, spent)
         is_sound = report.is_whole and not report.problems
         spent.is_seen = is_sound and len(report.states) == len(self._windows)
         for state in report.states:
@@ -140,20 +151,28 @@ class Budget:
         for (rule, period_s), window in sorted(self._windows.items()):
             until_s = max(window.restricted_until_s, self._silent_until_s)
             left = 0 if until_s > now_s else window.remaining(now_s, self._own)
-            found.append(Remaining(self.policy, rule, period_s, left, until_s if until_s > now_s else 0.0))
+            hits, restriction_s = window.limit.hits, window.limit.restriction_s
+            restricted_until_s = until_s if until_s > now_s else 0.0
+            found.append(Remaining(self.policy, rule, period_s, left, restricted_until_s, hits, restriction_s))
         return found
 
-    def _learn(self, report: Report) -> None:
-        """Take the limits told: whole ones replace what was known, others may only add to it or tighten it."""
+    def _learn(self, report: Report, spent: Spent) -> None:
+        """Take the limits told: whole ones replace what was known, others may only add to it or tighten it.
+
+        So may those of a request that may have been counted before the one whose limits stand: they may be older.
+        """
         if not report.limits:
             return
-        windows = {} if report.is_whole else dict(self._windows)
+        is_newest = report.is_whole and spent.sent_s >= self._told_s
+        if is_newest:
+            self._told_s = spent.answered_s
+        windows = {} if is_newest else dict(self._windows)
         for told in report.limits:
             key = (told.rule, told.period_s)
             window = self._windows.get(key)
             if window is None:
                 window = Window(told)
-            elif report.is_whole:
+            elif is_newest:
                 window.limit = told
             else:
                 window.limit = _stricter(window.limit, told)
@@ -217,8 +236,17 @@ class Budget:
         if len(self._own) > SPENT_MAX:
             self._own = _merged(self._own)
 
-    def to_json(self) -> dict[str, object]:
-        """The budget as JSON values, for ``from_json``; a request under way has null for its answer's time."""
+    @property
+    def under_way(self) -> int:
+        """How many requests have been sent and are not answered."""
+        return len(self._open)
+
+    def to_json(self, without: Collection[int] = ()) -> dict[str, object]:
+        """The budget as JSON values, for ``from_json``; a request under way has null for its answer's time.
+
+        ``without``: tickets of requests under way that are left out, because they are kept elsewhere.
+        """
+        left_out = {id(self._open[ticket]) for ticket in without}
         own = [
             [
                 each.sent_s,
@@ -228,6 +256,7 @@ class Budget:
                 each.is_seen,
             ]
             for each in self._own
+            if id(each) not in left_out
         ]
         return {
             "policy": self.policy,
@@ -237,6 +266,7 @@ class Budget:
             "wait_until_s": self._floor_s,
             "silent_until_s": self._silent_until_s,
             "strikes": self._strikes,
+            "told_s": self._told_s,
         }
 
     @classmethod
@@ -255,6 +285,7 @@ class Budget:
                 "wait_until_s": wait_until_s,
                 "silent_until_s": silent_until_s,
                 "strikes": int(strikes),
+                **rest,
             }:
                 budget = cls(policy)
             case _:
@@ -267,6 +298,7 @@ class Budget:
         budget._floor_s = moment(wait_until_s, now_s + WAIT_S_MAX)
         budget._silent_until_s = moment(silent_until_s, now_s + WAIT_S_MAX)
         budget._strikes = min(max(0, strikes), STRIKES_MAX)
+        budget._told_s = moment(rest.get("told_s", 0.0), now_s)
         return budget
 
 

@@ -78,7 +78,7 @@ class Lanes:
 
     def start(self, db=None, **options):
         """The process begins."""
-        options = {"steps": STEPS, **options}
+        options = {"steps": STEPS, "interval_s": 300.0, **options}
         self.etl = Runner(
             Recording(db or self.db, self.done), reference=REFERENCE, clock=self.clock, rng=random.Random(0), **options
         )

@@ -138,7 +138,7 @@ async def test_a_currency_without_a_sure_price_of_its_item_is_worth_its_rate(db)
 
 
 async def test_only_stashes_that_changed_since_the_window_began_are_valued(db):
-    for stash, seen_s in (("before", at(0, 299)), ("within", at(0, 300)), ("after", at(0, 650))):
+    for stash, seen_s in (("before", at(0, 179)), ("within", at(0, 180)), ("after", at(0, 650))):
         await insert_stash(db, stash, seen_s, Offer(1, 1.0))
     await insert_stash(db, "elsewhere", at(0, 400), Offer(1, 1.0), league="Hardcore")
     await refine(db, "40_gold_stash_summary", at(0, 660), at(0, 310))

@@ -10,6 +10,7 @@ from ledgerd.config.env import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 DOC = ROOT / "docs" / "configuration.md"
+HEADERS = {"freshness.route": "[freshness.route.NAME]", "realm": "[[realm]]"}
 
 
 def default_of(table, key):
@@ -17,6 +18,8 @@ def default_of(table, key):
     if info.is_required():
         return "(must be given)"
     value = info.default
+    if value is None:
+        return "as above"
     return "`" + json.dumps(str(value) if isinstance(value, Path) else value) + "`"
 
 
@@ -28,8 +31,9 @@ def row(table, key):
 
 
 def keys():
-    for table, model in TABLES.items():
-        yield f"### `{'[[realm]]' if table == 'realm' else f'[{table}]'}`\n\n{model.__doc__}\n"
+    places = list(TABLES)
+    for table in sorted(TABLES, key=lambda name: places.index(name.partition(".")[0])):
+        yield f"### `{HEADERS.get(table, f'[{table}]')}`\n\n{TABLES[table].__doc__}\n"
         yield "| key | default | must be | change | meaning |\n|---|---|---|---|---|"
         yield "\n".join(row(table, key) for key in keys_of(table)) + "\n"
 

@@ -13,10 +13,14 @@ from ledgerd.config import (
     ClickHouse,
     Config,
     Daemon,
+    Freshness,
     Http,
+    Limit,
     Realm,
+    RouteFreshness,
     Secret,
     Spool,
+    Sql,
     Throttle,
     Upstream,
     changes,
@@ -91,6 +95,35 @@ def test_configuration_cannot_be_changed_in_place():
         Config().log.level = "debug"
 
 
+# Freshness
+
+
+def test_a_route_has_its_own_limits_and_takes_the_others_from_the_table(write):
+    text = """
+        [freshness]
+        items_max_age_s = 700
+        [freshness.route]
+        search = { items_max_age_s = 900 }
+        [freshness.route.convert]
+        currency_max_age_s = 1800
+        policy = "refuse"
+    """
+
+    freshness = load(write(text), {}).config.freshness
+    assert freshness.limit("currency", "convert") == Limit(1800, "refuse")
+    assert freshness.limit("items", "convert") == Limit(700, "refuse")
+    assert freshness.limit("items", "search") == Limit(900, "serve")
+    assert freshness.limit("currency", "search") == Limit(3900, "serve")
+
+
+def test_an_operator_is_served_whatever_a_route_says():
+    own = {"convert": RouteFreshness(policy="refuse", currency_max_age_s=1800)}
+
+    freshness = Freshness(policy="refuse", route=own).serving()
+    assert freshness.limit("currency", "convert") == Limit(1800, "serve")
+    assert freshness.limit("items", "movers") == Limit(600, "serve")
+
+
 # Reload
 
 
@@ -109,7 +142,9 @@ def test_configuration_cannot_be_changed_in_place():
         ({"upstream": Upstream(late_poll_s=1)}, ["upstream.late_poll_s"], []),
         ({"upstream": Upstream(client_secret=Secret("x"))}, ["upstream.client_secret"], ["upstream.client_secret"]),
         ({"throttle": Throttle(requests_per_s=0.5)}, ["throttle.requests_per_s"], []),
-        ({"throttle": Throttle(api_key=Secret("x"))}, ["throttle.api_key"], ["throttle.api_key"]),
+        ({"throttle": Throttle(api_key=Secret("x"))}, ["throttle.api_key"], []),
+        ({"sql": Sql(token=Secret("x"), enabled=True)}, ["sql.enabled", "sql.token"], []),
+        ({"freshness": Freshness(route={"convert": RouteFreshness(policy="serve")})}, ["freshness.route"], []),
         ({"spool": Spool(dir="/x", bytes_max=9)}, ["spool.bytes_max", "spool.dir"], ["spool.dir"]),
         ({"realms": (Realm(name="pc", leagues=("A",)), Realm(name="poe2"))}, ["realm.pc.leagues"], []),
         ({"realms": (Realm(name="poe2"), Realm(name="pc"))}, [], []),
@@ -121,7 +156,7 @@ def test_reload_knows_what_changed_and_what_needs_a_restart(new, changed, restar
     assert restart_needed(Config(), Config(**new)) == restart
 
 
-@pytest.mark.parametrize("table", ["retention", "freshness", "log", "realm"])
+@pytest.mark.parametrize("table", ["throttle", "retention", "freshness", "sql", "log", "realm"])
 def test_these_tables_change_live(table):
     assert not any(config_table.needs_restart(f"{table}.{key}") for key in keys_of(table))
 

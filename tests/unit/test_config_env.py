@@ -7,7 +7,7 @@ from config_files import problems
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgerd.config import ClickHouse, Config, Realm, Secret, Throttle, Upstream
+from ledgerd.config import ClickHouse, Config, Realm, Secret, Sql, Throttle, Upstream
 from ledgerd.config.env import VARIABLES
 from ledgerd.config.load import load
 
@@ -45,6 +45,7 @@ ENV = {
     "POE_RATE_LIMIT_BACKFILL_REQUESTS_PER_S": ("0.1", "throttle", "backfill_requests_per_s", 0.1),
     "POE_RATE_LIMIT_BACKFILL_RPS": ("0.1", "throttle", "backfill_requests_per_s", 0.1),
     "THROTTLER_API_KEY": ("pw", "throttle", "api_key", Secret("pw")),
+    "LEDGERD_SQL_TOKEN": ("pw", "sql", "token", Secret("pw")),
     "POE_REALMS": ("pc, sony,", "realms", "name", ["pc", "sony"]),
     "POE_LEAGUES": ("Standard,Hardcore", "realms", "leagues", [("Standard", "Hardcore")] * 2),
 }
@@ -182,6 +183,22 @@ def test_secret_comes_from_environment_then_file_then_credential(write, tmp_path
     assert load(write(), env).config.clickhouse.password == Secret("pw")
 
 
+@pytest.mark.parametrize(
+    ("table", "key", "credential"), [("throttle", "api_key", "throttler_api_key"), ("sql", "token", "sql_token")]
+)
+def test_keys_of_our_own_readers_come_from_a_file_or_a_credential(write, tmp_path, table, key, credential):
+    for name, text in (("mine", "from file\n"), (credential, "from systemd")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    env = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+    def secret(text):
+        return getattr(getattr(load(write(text), env).config, table), key).reveal()
+
+    assert secret(f'{table}.{key}_file = "mine"\n') == "from file"
+    assert secret("") == "from systemd"
+
+
 @pytest.mark.parametrize("raw", [b"", b"\n", b"two\nlines", b"\xff\xfe", b"a\0b", b"x" * 20_000])
 def test_secret_that_is_not_one_line_is_a_problem(write, tmp_path, raw):
     (tmp_path / "mine").write_bytes(raw)
@@ -218,6 +235,7 @@ def test_secret_is_never_printed(text):
         clickhouse=ClickHouse(password=Secret(text)),
         upstream=Upstream(client_secret=Secret(text)),
         throttle=Throttle(api_key=Secret(text)),
+        sql=Sql(token=Secret(text)),
     )
 
     printed = [
@@ -236,6 +254,10 @@ def test_secret_is_never_printed(text):
             'upstream.client_secret_file = "{}"',
             'upstream.client_secrt = "{}"',
             'throttle.api_key = ["{}"]',
+            'throttle.api_key_file = "{}"',
+            'sql.token = "{}"',
+            'freshness.route.convert.token = "{}"',
+            'freshness.route.token = "{}"',
             'clickhouse.url = "clickhouse://me:{}@db:x"',
             'clickhouse.url = "clickhouse://me:a/b@{}@db:9000"',
             'api_token = "{}"',

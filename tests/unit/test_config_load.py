@@ -148,9 +148,11 @@ def test_second_default_is_taken_when_the_first_is_missing(tmp_path, monkeypatch
 
 def test_shipped_file_holds_every_key_with_its_default_and_no_other():
     shipped = tomllib.loads((ROOT / "config.toml").read_text())
-    defaults = Config().model_dump(mode="json", exclude={"clickhouse": {"password"}, "upstream": {"client_secret"}})
+    secrets = {}
+    for table, key in config_load.SECRETS:
+        secrets |= {table: {key}}
+    defaults = Config().model_dump(mode="json", exclude=secrets)
     defaults["realm"] = defaults.pop("realms")
-    del defaults["throttle"]["api_key"]
 
     assert shipped == defaults
 
@@ -276,6 +278,22 @@ def test_anything_else_is_no_loopback(url):
     assert not is_loopback(url)
 
 
+# Readers
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:80", "localhost:80"])
+def test_sql_needs_no_token_on_this_machine_alone(write, listen):
+    assert load(write(f'sql.enabled = true\nhttp.listen = "{listen}"\n'), {}).notes == []
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:80", "[::]:80", "ledger.lan:80"])
+def test_sql_that_others_reach_needs_a_token(write, listen):
+    path = write(f'sql.enabled = true\nhttp.listen = "{listen}"\n')
+
+    assert "must have a token" in problems(path)[0]
+    assert load(path, {"LEDGERD_SQL_TOKEN": "x"}).config.sql.enabled
+
+
 # Notes
 
 
@@ -293,6 +311,7 @@ DECODED = "upstream.decoded_bytes_max = 40_000_000\n"
         ("spool.bytes_max = 33_600_000\nupstream.body_bytes_max = 33_600_001\n" + DECODED, "would never fit"),
         ("[[realm]]\nname = 'pc'\nexchange_from = '2100-01-01T00:00:00Z'\n", "is still to come"),
         (f'daemon.data_dir = "/{"x" * 100}"\n', "too long for a unix socket"),
+        ('sql.enabled = true\nclickhouse = {engine = "server", url = "clickhouse://db"}\n', "ask that server itself"),
         ("realm = []\n", "nothing will be fetched"),
         ("[[realm]]\nname = 'pc'\nriver = true\n", "realm.pc.river waits for upstream.client_id"),
         ("[[realm]]\nname = 'pc'\nexchange = false\n", "realm.pc: exchange and river are both off"),

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from ledgerd.clock import rfc3339
-from ledgerd.harvest.river_book import DELAY_S, ENDS_MAX, LIVE_WITHIN_S, RiverBook
+from ledgerd.clock import UPSTREAM_DELAY_S as DELAY_S
+from ledgerd.harvest.river_book import ENDS_MAX, LIVE_WITHIN_S, RiverBook
 from ledgerd.spool.writer import Committed
 from ledgerd.status import SourceState
 from tests.clocks import ORIGIN_S, ManualClock
