@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 HOUR_S = 3600
+UPSTREAM_DELAY_S = 300.0
+"""How late upstream shows what changes in public stashes."""
 
 
 class Clock(Protocol):

@@ -283,6 +283,16 @@ class Priced(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ItemsPriced(Event):
+    """The ledger loaded new prices of a league's items."""
+
+    level: ClassVar[int] = logging.DEBUG
+    text: ClassVar[str] = "{subject}: {items} items priced as of {as_of}"
+    items: int
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionDropped(Event):
     """Retention let go of data every watermark has passed."""
 

@@ -1,9 +1,14 @@
 """Prices for tests: rows of gold, a small reference table, an engine that answers from lists, a world for the web."""
 
 from dataclasses import replace
-from types import SimpleNamespace
+from datetime import datetime
+from operator import itemgetter
+
+import orjson
 
 from ledgerd.chaos_scale.reference import Currency, Reference
+from ledgerd.clock import rfc3339
+from ledgerd.config import Freshness
 from ledgerd.errors import StoreUnavailable
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.status import (
@@ -22,6 +27,7 @@ from ledgerd.status import (
 from ledgerd.store.engine import EngineInfo
 from ledgerd.web.deps import Deps
 from tests.clocks import ORIGIN_S, ManualClock
+from tests.stashes import ANSWERS
 
 HOUR_S = int(ORIGIN_S) - 3600
 """The newest complete hour when a test's clock starts: its end is the clock's beginning."""
@@ -30,7 +36,13 @@ CHAOS = "Metadata/Items/Currency/CurrencyRerollRare"
 EXALTED = "Metadata/Items/Currency/CurrencyAddModToRare"
 MIRROR = "Metadata/Items/Currency/CurrencyDuplicate"
 STRANGE = "Metadata/Items/Currency/CurrencyNobodyKnows"
-QUERIES = {"ledger_newest": "newest", "ledger_history": "history"}
+QUERIES = {
+    "ledger_moved": "moved",
+    "ledger_newest": "newest",
+    "ledger_item_pages": "item_pages",
+    "ledger_items": "items",
+    "ledger_history": "history",
+}
 
 
 REFERENCE = Reference(
@@ -68,6 +80,8 @@ FACTS = {
     "hours_24h": 24,
     "hours_7d": 160,
     "batch_id": "exchange-pc-0000000001",
+    "sell_through": 0.9,
+    "time_to_sell_s": 9600.0,
 }
 
 
@@ -85,8 +99,64 @@ MARKET = [
 """Four currencies of pc/Mirage at the newest hour."""
 
 
+EYE = (
+    "unique|Watcher's Eye|base=Prismatic Jewel|variant=Damage Penetrates #% Cold Resistance while affected by Hatred + "
+    "Gain #% of Maximum Mana as Extra Maximum Energy Shield while affected by Clarity"
+)
+HEADHUNTER = "unique|Headhunter|base=Leather Belt"
+
+
+def item(key, chaos=10.0, listings=20, *, league="Mirage", as_of_s=int(ORIGIN_S) - 300, **facts):
+    """An item as the query ``ledger_items`` tells it, and the league it is of; ``facts`` differ from the usual ones."""
+    category, name, *parts = key.split("|")
+    priced = chaos is not None
+    sales = facts.pop("likely_sales_24h", 4 if priced else 0)
+    evidence = {
+        "listings": listings, "units": listings, "sellers": listings, "rests_on_sellers": 9 if priced else 0,
+        "last_seen": rfc3339(as_of_s), "judged_until": rfc3339(as_of_s - 3300), "rate_hour": rfc3339(HOUR_S),
+        "batch_id": "river-pc-0000000007",
+    }  # fmt: skip
+    liquidity = {
+        "turnover_24h": sales * chaos if priced else 0.0, "sell_through": sales / (sales + listings),
+        "time_to_sell_s": listings / sales * 86400 if sales else None, "spread": 0.2 if priced else None,
+    }  # fmt: skip
+    usual = {
+        "key": key, "category": category, "name": name, "parts": dict(part.split("=", 1) for part in parts),
+        "chaos": chaos, "divine": chaos / 150 if priced else None, "low": chaos * 0.9 if priced else None,
+        "high": chaos * 1.08 if priced else None, "confidence": 0.9 if priced else 0.0, "low_sample": not priced,
+        "change_1h": None, "change_24h": 0.05 if priced else None, "change_7d": -0.2 if priced else None,
+        "sparkline": [chaos] * 28, "likely_sales_1h": 0, "likely_sales_24h": sales, "likely_sales_7d": 4 * sales,
+        "sale_value": chaos, "time_on_market_s": 1800 if priced else None, "liquidity": liquidity,
+        "roi_24h": 0.1 if priced else None, "evidence": evidence, "as_of": rfc3339(as_of_s),
+    }  # fmt: skip
+    return (league, {**usual, **facts})
+
+
+ITEMS = [
+    item(HEADHUNTER, 9000.0, 60, change_24h=0.12),
+    item(f"{HEADHUNTER}|corrupted=true", 7500.0, 8),
+    item("unique|Mageblood|base=Heavy Belt", 30_000.0, 12, change_24h=-0.08),
+    item("unique|Tabula Rasa|base=Simple Robe|links=6", 12.0, 300),
+    item("base|Vaal Regalia|links=5|ilvl=86", 25.0, 15),
+    item("base|Vaal Regalia|links=6|ilvl=86", 180.0, 9, confidence=0.4),
+    item("base|Vaal Regalia|influences=elder+hunter|ilvl=86", 90.0, 5),
+    item("gem|Spark|level=20|quality=20", 8.0, 120),
+    item("gem|Spark|level=21|quality=20|corrupted=true", 45.0, 30),
+    item("gem|Clarity", 1.0, 70),
+    item(EYE, 2400.0, 7),
+    item("map|Plaza Map|tier=16", 3.0, 40),
+    item("cluster_jewel|Large Cluster Jewel|enchant=12% increased Fire Damage|passives=8|ilvl=84", 35.0, 22),
+    item("card|The Doctor", 5200.0, 11),
+    item("unique|Replica Farrul's Fur|base=Triumphant Lamellar", None, 2),
+]
+"""Items of pc/Mirage as of five minutes before a test's clock starts; the last one has no price."""
+
+
 class FakeEngine:
-    """Answers queries from ``answers`` (SQL to rows) and remembers the parameters; ``error`` is raised instead."""
+    """Answers queries from ``answers`` and remembers the parameters; ``error`` is raised instead.
+
+    An answer is rows, or what makes them of the parameters.
+    """
 
     info = EngineInfo("embedded", "26.9")
 
@@ -100,7 +170,8 @@ class FakeEngine:
         self.asked.append((sql, params, timeout_s))
         if self.error:
             raise self.error
-        return self.answers.get(sql, [])
+        answer = self.answers.get(sql, [])
+        return answer(params) if callable(answer) else answer
 
 
 def source(**facts):
@@ -128,19 +199,53 @@ STATUS = Status(
 class World:
     """The ports of the web room, and what a test may turn."""
 
-    def __init__(self, rows=(), realm="pc"):
+    def __init__(self, rows=(), realm="pc", items=()):
         self.clock = ManualClock()
-        self.engine = FakeEngine(newest=list(rows))
+        self.engine = FakeEngine(
+            moved=self._moved, newest=list(rows), item_pages=lambda params: [([""],)], items=self._items
+        )
+        self.engine.answers |= ANSWERS
+        self.items = list(items)
         self.ledger = Ledger(self.engine, REFERENCE, QUERIES)
         self.realm = realm
         self.status = STATUS
-        self.rules = SimpleNamespace(currency_max_age_s=3900.0, policy="serve")
+        self.rules = Freshness()
+        self._changes = 0
 
-    async def load(self, realm=None, rows=None):
-        """Bring the ledger up to the engine's rows."""
+    async def load(self, realm=None, rows=None, items=None):
+        """Bring the ledger up to the engine's rows: `gold` for currencies, `item` for items."""
         if rows is not None:
             self.engine.answers["newest"] = list(rows)
+        if items is not None:
+            self.items = list(items)
+        self._changes += rows is not None or items is not None
         await self.ledger.reload(realm or self.realm)
+
+    def _moved(self, params):
+        """How far each league is: its newest hour, and how often a test changed the rows."""
+        hours = {}
+        for league, _, hour_s, *_ in self.engine.answers["newest"]:
+            hours["currency", league] = max(hour_s, hours.get(("currency", league), 0))
+        for league, _ in self.items:
+            hours["items", league] = HOUR_S + 3600
+        return [(*place, hour_s, *[hour_s * 1000 + self._changes] * 2, 0) for place, hour_s in sorted(hours.items())]
+
+    def _items(self, params):
+        """The items of the league that is asked for, as the engine writes them."""
+        found = [item for league, item in self.items if league == params["league"]]
+        found.sort(key=itemgetter("key"))
+        columns = [
+            (
+                *itemgetter("key", "name", "category", "chaos", "confidence")(item),
+                item["evidence"]["listings"],
+                item["liquidity"]["turnover_24h"],
+                *itemgetter("change_1h", "change_24h", "change_7d", "likely_sales_24h")(item),
+                datetime.fromisoformat(item["as_of"]).timestamp(),
+            )
+            for item in found
+        ]
+        rows = b"\n".join(map(orjson.dumps, found)).decode()
+        return [(rows, *(orjson.dumps(column).decode() for column in zip(*columns, strict=True)))]
 
     def deps(self, **changes):
         """What `create_app` takes."""

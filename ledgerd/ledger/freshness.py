@@ -9,17 +9,17 @@ RETRY_AFTER_S = 30
 """What a refused or still empty answer tells the client to wait, seconds."""
 
 
-class Rules(Protocol):
-    """The part of ``[freshness]`` that decides about answers; the configuration section is one."""
+class Limit(Protocol):
+    """How old an answer may be, and what becomes of one that is older; ``[freshness]`` gives one for each route."""
 
     @property
-    def currency_max_age_s(self) -> float:
-        """Age in seconds above which a currency price is stale."""
+    def max_age_s(self) -> float:
+        """Age in seconds above which an answer is stale."""
         ...
 
     @property
     def policy(self) -> str:
-        """``serve``: stale prices are served and say so; ``refuse``: they are not served."""
+        """``serve``: stale answers are served and say so; ``refuse``: they are not served."""
         ...
 
 
@@ -51,24 +51,24 @@ def age_s(as_of: float, now_s: float) -> float:
     return max(0.0, float(now_s) - as_of)
 
 
-def is_stale(age: float, rules: Rules) -> bool:
-    """True if ``age`` seconds are more than the rules allow."""
-    return age > rules.currency_max_age_s
+def is_stale(age: float, limit: Limit) -> bool:
+    """True if ``age`` seconds are more than the limit."""
+    return age > limit.max_age_s
 
 
-def judge(age: float, rules: Rules) -> Verdict:
-    """What the rules say about an answer that is ``age`` seconds old."""
-    if not is_stale(age, rules):
+def judge(age: float, limit: Limit) -> Verdict:
+    """What the limit says about an answer that is ``age`` seconds old."""
+    if not is_stale(age, limit):
         return Verdict.FRESH
-    return Verdict.REFUSED if rules.policy == "refuse" else Verdict.STALE
+    return Verdict.REFUSED if limit.policy == "refuse" else Verdict.STALE
 
 
-def warning(age: float, rules: Rules) -> str:
+def warning(age: float, limit: Limit) -> str:
     """The sentence a stale answer carries.
 
     >>> from types import SimpleNamespace
-    >>> warning(7380, SimpleNamespace(currency_max_age_s=3900, policy="serve"))
+    >>> warning(7380, SimpleNamespace(max_age_s=3900, policy="serve"))
     'prices are 123 min old, more than the 65 min allowed: see the sources in /status'
     """
-    allowed_min = rules.currency_max_age_s / 60
+    allowed_min = limit.max_age_s / 60
     return f"prices are {age / 60:.0f} min old, more than the {allowed_min:.0f} min allowed: see the sources in /status"

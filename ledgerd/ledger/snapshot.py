@@ -1,21 +1,24 @@
 """One league's prices at one time: immutable, indexed by every name a currency goes by (pure)."""
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+import numpy as np
 import orjson
+from rapidfuzz import fuzz, process
 
 from ledgerd.chaos_scale.reference import Reference
 from ledgerd.clock import rfc3339
+from ledgerd.errors import NotKnown
 from ledgerd.ledger.freshness import as_of_s
+from ledgerd.ledger.search import ASKED_CHARS_MAX, Entry, Index, Places
 from ledgerd.store.engine import Row
 
 SUGGESTIONS_MAX = 5
-ASKED_CHARS_MAX = 100
-"""Longer texts are misspellings of nothing; comparing them with every name would only cost time."""
+LIKENESS = 60.0
+"""From which two spellings are near, as `fuzz.ratio` has it, of 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,10 @@ class Price:
     hours_24h: int
     hours_7d: int
     batch_id: str
+    sell_through: float | None
+    """The share of a day's offers that was traded; see docs/gold.md."""
+    time_to_sell_s: float | None
+    """How long what is on offer lasts at the day's pace, seconds."""
     as_of: int = field(init=False)
     """The end of the hour it rests on, unix seconds."""
     json_head: bytes = field(init=False, repr=False)
@@ -62,7 +69,7 @@ class Price:
         object.__setattr__(self, "json_head", _json_head(self))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Snapshot:
     """All prices of a league, most traded first. Build one with `of_rows`."""
 
@@ -74,7 +81,11 @@ class Snapshot:
     prices: tuple[Price, ...]
     tag: str
     """A short name of the content, the same for the same rows; what an ETag is made of."""
-    _index: Mapping[str, Price]
+    index: Index
+    """Its names' words, for `search.search`."""
+    popularity: Places
+    """By place, how many prices are more traded."""
+    _by_name: Mapping[str, Price]
 
     @classmethod
     def of_rows(cls, realm: str, league: str, rows: Sequence[Row], reference: Reference) -> Self:
@@ -89,8 +100,17 @@ class Snapshot:
             repr((realm, league, sorted(rows, key=lambda row: str(row[0])))).encode(), digest_size=8
         )
         hours_s = tuple(sorted({price.hour_s for price in prices}, reverse=True))
+        by_name = _by_name(prices, realm, reference)
         return cls(
-            realm, league, hours_s[0], hours_s, tuple(prices), content.hexdigest(), _indexed(prices, realm, reference)
+            realm,
+            league,
+            hours_s[0],
+            hours_s,
+            tuple(prices),
+            content.hexdigest(),
+            Index(_entries(prices, by_name)),
+            np.arange(len(prices), dtype=np.int32),
+            by_name,
         )
 
     @property
@@ -106,12 +126,12 @@ class Snapshot:
 
     def find(self, text: str) -> Price | None:
         """The price of the currency ``text`` names (id, tag, name or alias, in any case); None if it has none here."""
-        return self._index.get(text.casefold())
+        return self._by_name.get(text.casefold())
 
     def suggest(self, text: str) -> tuple[str, ...]:
         """Names of priced currencies spelt nearly like ``text``, best first, each currency once."""
-        near_keys = nearest(text, self._index, SUGGESTIONS_MAX * 2)
-        near_names = dict.fromkeys(self._index[key.casefold()].name for key in near_keys)
+        near_keys = nearest(text, self._by_name, SUGGESTIONS_MAX * 2)
+        near_names = dict.fromkeys(self._by_name[key.casefold()].name for key in near_keys)
         return tuple(near_names)[:SUGGESTIONS_MAX]
 
 
@@ -124,8 +144,48 @@ def nearest(text: str, known: Iterable[str], n: int = SUGGESTIONS_MAX) -> tuple[
     if len(text) > ASKED_CHARS_MAX:
         return ()
     folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(text.casefold(), folded, n=n, cutoff=0.6)
-    return tuple(folded[name] for name in close)
+    close = process.extract(text.casefold(), list(folded), scorer=fuzz.ratio, score_cutoff=LIKENESS, limit=n)
+    return tuple(folded[name] for name, *_ in close)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What an amount of one currency is worth in another."""
+
+    source: Price
+    target: Price
+    amount: float
+    """Of the source."""
+    rate: float
+    """Units of the target for one of the source."""
+    result: float
+    """Units of the target for the amount."""
+    confidence: float
+    """The probability that both prices are within 15 % of the truth.
+
+    That is the product of the two: each price has a market and errors of its own. Of a currency against itself it is 1.
+    """
+    as_of: int
+    """The older of the two moments, unix seconds."""
+
+
+def conversion(snapshot: Snapshot, amount: float, source: Price, target: Price) -> Conversion:
+    """``amount`` (finite, not negative) of ``source`` in ``target``, both of ``snapshot``.
+
+    NotKnown if the league cannot tell what one of them is worth.
+    """
+    is_same = source.id == target.id
+    rate = 1.0 if is_same else _chaos(source, snapshot) / _chaos(target, snapshot)
+    sure = 1.0 if is_same else source.confidence * target.confidence
+    return Conversion(source, target, amount, rate, amount * rate, sure, min(source.as_of, target.as_of))
+
+
+def _chaos(price: Price, snapshot: Snapshot) -> float:
+    if not price.chaos:
+        here = f"{snapshot.realm}/{snapshot.league}"
+        hint = f"What has a value: GET /v1/{here}/currency"
+        raise NotKnown(f"Nobody can say what {price.name} is worth in {here} now.", hint)
+    return price.chaos
 
 
 def _price(row: Row, realm: str, reference: Reference) -> Price:
@@ -153,6 +213,12 @@ def _json_head(price: Price) -> bytes:
         "change_24h": price.change_24h,
         "change_7d": price.change_7d,
         "volatility_24h": price.volatility_24h,
+        "liquidity": {
+            "turnover_24h": price.value_traded_24h,
+            "sell_through": price.sell_through,
+            "time_to_sell_s": price.time_to_sell_s,
+            "spread": price.spread,
+        },
         "evidence": {
             "units": price.units,
             "units_24h": price.units_24h,
@@ -169,7 +235,7 @@ def _json_head(price: Price) -> bytes:
     return orjson.dumps(facts).removesuffix(b"}")
 
 
-def _indexed(prices: Sequence[Price], realm: str, reference: Reference) -> dict[str, Price]:
+def _by_name(prices: Sequence[Price], realm: str, reference: Reference) -> dict[str, Price]:
     """Every key to its price; ids first, then tags, names and aliases, so that a weaker key never hides a stronger.
 
     A key the reference table gives to another currency is left out, though that one has no price here: a question
@@ -185,3 +251,12 @@ def _indexed(prices: Sequence[Price], realm: str, reference: Reference) -> dict[
         if owner is None or owner == entry:
             index.setdefault(key.casefold(), price)
     return index
+
+
+def _entries(prices: Sequence[Price], by_name: Mapping[str, Price]) -> list[Entry]:
+    """What each price is found by: its name, and what else stands for it but its id."""
+    names: dict[str, list[str]] = {price.id: [price.name] for price in prices}
+    for name, price in by_name.items():
+        if name not in {price.id.casefold(), price.name.casefold()}:
+            names[price.id].append(name)
+    return [Entry(tuple(names[price.id])) for price in prices]

@@ -9,8 +9,8 @@ from ledgerd.config import Freshness
 from ledgerd.ledger import freshness
 from ledgerd.ledger.freshness import Verdict, age_s, as_of_s, is_stale, judge, warning
 
-SERVE = SimpleNamespace(currency_max_age_s=3900.0, policy="serve")
-REFUSE = SimpleNamespace(currency_max_age_s=3900.0, policy="refuse")
+SERVE = SimpleNamespace(max_age_s=3900.0, policy="serve")
+REFUSE = SimpleNamespace(max_age_s=3900.0, policy="refuse")
 
 
 def test_a_price_stands_for_the_end_of_its_hour():
@@ -44,12 +44,12 @@ def test_the_policy_changes_what_becomes_of_a_stale_answer_but_not_what_is_stale
     assert (judge(age, REFUSE) is not Verdict.FRESH) is expected
 
 
-def test_the_configured_defaults_are_rules_as_they_stand():
-    defaults = Freshness()
+def test_what_the_configuration_gives_is_a_limit_as_it_stands():
+    currency, items = (Freshness().limit(layer, "convert") for layer in ("currency", "items"))
 
-    assert judge(3900, defaults) is Verdict.FRESH
-    assert judge(3901, defaults) is Verdict.STALE
-    assert "65 min allowed" in warning(7200, defaults)
+    assert (judge(3900, currency), judge(3901, currency)) == (Verdict.FRESH, Verdict.STALE)
+    assert (judge(600, items), judge(601, items)) == (Verdict.FRESH, Verdict.STALE)
+    assert "65 min allowed" in warning(7200, currency)
 
 
 def test_the_examples_in_the_docstrings_hold():

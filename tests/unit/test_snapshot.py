@@ -4,11 +4,12 @@ import asyncio
 import doctest
 import logging
 
+import orjson
 import pytest
 
 from ledgerd.errors import NotKnown, NotPricedYet, StoreUnavailable
 from ledgerd.ledger import snapshot as snapshot_module
-from ledgerd.ledger.snapshot import Snapshot
+from ledgerd.ledger.snapshot import Snapshot, conversion, nearest
 from tests.prices import CHAOS, DIVINE, EXALTED, HOUR_S, MARKET, MIRROR, NO_STORE, REFERENCE, STRANGE, World, gold
 
 
@@ -78,6 +79,43 @@ def test_a_misspelt_currency_is_met_with_the_name_that_was_meant(typed, expected
     assert loaded(*MARKET).suggest(typed)[0] == expected
 
 
+def test_spellings_that_are_near_come_the_nearest_first_and_once_each():
+    assert nearest("exalt", ["Exalted", "Exalter", "Exile", "Alteration", "exalt"])[0] == "exalt"
+    assert nearest("standart", ["Standard", "STANDARD", "Hardcore"]) == ("STANDARD",)
+    assert nearest("\ud800", ["Standard"]) == ()
+
+
+def test_a_price_tells_how_liquid_its_currency_is():
+    told = orjson.loads(loaded(*MARKET).find("divine").json_head + b"}")
+
+    expected = {"turnover_24h": 135_000.0, "sell_through": 0.9, "time_to_sell_s": 9600.0, "spread": 0.01}
+    assert told["liquidity"] == expected
+
+
+def test_an_amount_is_converted_at_the_two_prices_and_is_as_old_as_the_older():
+    market = loaded(*MARKET[:2], gold(EXALTED, HOUR_S - 3600, chaos=12.5, confidence=0.6))
+    found = conversion(market, 3.0, market.find("divine"), market.find("exalted"))
+
+    assert (found.rate, found.result) == (12.0, 36.0)
+    assert found.confidence == pytest.approx(0.97 * 0.6)
+    assert found.as_of == HOUR_S
+
+
+def test_a_currency_is_worth_itself_for_sure():
+    market = loaded(*MARKET, gold("Metadata/NoValue", chaos=None, confidence=0.0))
+    for name in ("exalted", "Metadata/NoValue"):
+        same = conversion(market, 2.5, market.find(name), market.find(name))
+        assert (same.rate, same.result, same.confidence) == (1.0, 2.5, 1.0)
+
+
+@pytest.mark.parametrize("value", [None, 0.0])
+def test_what_has_no_value_cannot_be_converted(value):
+    market = loaded(*MARKET, gold(MIRROR, chaos=value))
+    for pair in (("mirror", "divine"), ("divine", "mirror")):
+        with pytest.raises(NotKnown, match="what Mirror of Kalandra is worth in pc/Mirage"):
+            conversion(market, 1.0, *map(market.find, pair))
+
+
 def test_a_text_longer_than_any_name_is_not_compared_at_all():
     assert loaded(*MARKET).suggest("divine" * 100) == ()
 
@@ -124,19 +162,21 @@ async def test_a_reload_that_fails_leaves_the_old_prices_in_place(world):
 
 async def test_a_reload_asks_only_for_the_last_days_and_keeps_leagues_without_news(world):
     await world.load(rows=[gold(DIVINE, HOUR_S + 3600, league="Standard")])
-    _, params, _ = world.engine.asked[-1]
+    (_, look, _), (_, load, _) = world.engine.asked[-2:]
 
-    assert params == {"realm": "pc", "since": HOUR_S - 7 * 86400}
-    assert sorted(world.ledger.realms()["pc"]) == ["Mirage", "Standard"]
+    assert look == {"realm": "pc", "since": HOUR_S - 7 * 86400, "items_since": 0}
+    assert load == {"realm": "pc", "since": HOUR_S + 3600, "leagues": ["Standard"]}
+    assert sorted(world.ledger.markets()["pc"]) == ["Mirage", "Standard"]
 
 
 async def test_a_reader_sees_a_realm_wholly_old_or_wholly_new(world):
-    before = world.ledger.realms()["pc"]
+    before = world.ledger.markets()["pc"]
     newer = [gold(DIVINE, HOUR_S + 3600), gold(DIVINE, HOUR_S + 3600, league="Standard")]
     await asyncio.gather(world.load(rows=newer), world.load(rows=newer))
 
-    assert [league.newest_hour_s for league in before.values()] == [HOUR_S]
-    assert [league.newest_hour_s for league in world.ledger.realms()["pc"].values()] == [HOUR_S + 3600] * 2
+    assert [market.currency.newest_hour_s for market in before.values()] == [HOUR_S]
+    after = world.ledger.markets()["pc"].values()
+    assert [market.currency.newest_hour_s for market in after] == [HOUR_S + 3600] * 2
 
 
 async def test_priced_is_said_once_for_each_new_hour_of_a_league(world, caplog):
@@ -151,7 +191,7 @@ async def test_priced_is_said_once_for_each_new_hour_of_a_league(world, caplog):
 
 async def test_a_realm_no_longer_expected_lets_go_of_its_prices_and_a_new_one_is_known_while_empty(world):
     world.ledger.expect(["xbox"])
-    assert dict(world.ledger.realms()) == {"xbox": {}}
+    assert dict(world.ledger.markets()) == {"xbox": {}}
 
     world.ledger.expect(["pc", "xbox"])
     await world.load()
