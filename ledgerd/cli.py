@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Coroutine
 from contextlib import suppress
-from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,24 +13,22 @@ import click
 
 from ledgerd import __version__
 from ledgerd.errors import Fatal, LedgerdError, UsageError
+from ledgerd.options import (
+    FOLDER,
+    PORT,
+    SEED,
+    SPEED,
+    config_option,
+    json_option,
+    league_option,
+    realm_option,
+    sim_options,
+)
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 HELP_COLUMNS_MAX = 100
 NOTICE = "This product isn't affiliated with or endorsed by Grinding Gear Games in any way."
-
-PORT = click.IntRange(0, 65_535)
-SPEED = click.FloatRange(0, 100_000, min_open=True)
-SEED = click.IntRange(0)
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
-
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Configuration file. Default: ./config.toml, then /etc/ledgerd/config.toml.",
-)
 
 
 @click.group(
@@ -233,58 +231,89 @@ def etl_rebuild(config_path: Path | None, source: Any, since: str | None, is_sur
 @cli.command()
 @config_option
 @click.argument("name")
-@click.option("--realm", help="Default: the first configured realm that has prices.")
-@click.option("--league", help="Default: the realm's league with the most priced currencies.")
-@click.option("--json", "as_json", is_flag=True, help="The Ledger API's answer as it is.")
-def price(config_path: Path | None, name: str, realm: str | None, league: str | None, as_json: bool) -> None:
-    """Say what a currency is worth. NAME: a name, trade tag, alias or metadata id."""
-    from ledgerd import offline
+@realm_option
+@league_option
+@json_option
+def price(config_path: Path | None, name: str, **asked: Any) -> None:  # noqa: ANN401  realm, league, as_json
+    """Say what a currency or an item is worth, and what that rests on.
 
-    _run(offline.price(_config(config_path), name, realm=realm, league=league, as_json=as_json))
+    NAME: a currency's name, trade tag, alias or id; an item's key; or words such as "6l tabula".
+    """
+    from ledgerd.ask.price import price as answer
 
-
-class _SimOption(click.Option):
-    """One of `SimOptions`, which knows its default; asked only when it is needed, for the stand-in is long to load."""
-
-    def get_default(self, ctx: click.Context, call: bool = True) -> Any:  # noqa: ANN401  as in click
-        from dataclasses import fields
-
-        from ledgerd.sim.server import SimOptions
-
-        return next(option.default for option in fields(SimOptions) if option.name == self.name)
-
-
-sim_option = partial(click.option, cls=_SimOption, show_default=True)
+    _run(answer(_config(config_path), name, **asked))
 
 
 @cli.command()
-@click.option("--port", type=PORT, default=8011, show_default=True, help="0 takes any free port.")
-@sim_option("--seed", type=SEED, help="Another seed is another market.")
-@sim_option("--speed", type=SPEED, help="Market seconds a real second.")
-@sim_option("--history-hours", type=int, help="Hours before the start that can be had.")
-@sim_option("--publish-delay", "publish_delay_s", type=float, help="Seconds after the hour.")
-@sim_option("--gap-rate", type=float, help="Share of hours that never exist.")
-@sim_option("--late-rate", type=float, help="Share of hours published late.")
-@sim_option("--fault-rate", type=float, help="Share of answers with a fault.")
-@click.option("--faults", default="", help="Faults to draw from, comma-separated; empty: all that are safe at random.")
-@sim_option("--replay", "replay_dir", type=FOLDER, help="Serve recorded hours, recorded pages of the river, or both.")
-@sim_option("--ledger", "ledger_path", type=FILE, help="Keep the list of answers in this file.")
-@sim_option(
-    "--edge",
-    type=click.Choice(["clock", "manual"]),
-    help="What publishes the next hour: the clock, or POST /_sim/edge.",
+@config_option
+@click.argument("words", nargs=-1, required=True, metavar="AMOUNT FROM [to] [TO]")
+@realm_option
+@league_option
+@json_option
+def convert(config_path: Path | None, words: tuple[str, ...], **asked: Any) -> None:  # noqa: ANN401  as price
+    """Say what an amount of one currency is worth in another: 3 divine chaos, or 3/2 divine orb to chaos orb.
+
+    TO is chaos unless it is given.
+    """
+    from ledgerd.ask.convert import convert as answer
+
+    _run(answer(_config(config_path), words, **asked))
+
+
+@cli.command()
+@config_option
+@click.option("--movers", "wants_movers", is_flag=True, help="What rose and what fell, instead of what leads.")
+@click.option(
+    "--by", type=click.Choice(["turnover", "listings", "price"]), help="What leads; default: turnover in 24 h."
 )
-@sim_option("--river/--no-river", help="Serve the river of public stashes and its OAuth, too.")
-@sim_option("--river-seed", type=SEED, help="Another seed is other stashes; default: as --seed.")
-@sim_option("--river-rate", type=float, help="Stash changes a second on pc.")
-@sim_option("--river-stashes", type=int, help="Stashes that live on pc.")
-@sim_option("--hostile-share", type=float, help="Share of sellers who are not honest.")
-@sim_option("--mods-before", type=int, help="Unix seconds up to which mods are strings; default: as upstream.")
-@sim_option("--limits", type=click.Choice(["sliding", "bucketed"]), help="How the river's rate limits count.")
-@sim_option("--foreign-rate", type=float, help="Requests a second others send from the same address.")
-@sim_option("--client-id", help="The OAuth client that gets tokens.")
-@sim_option("--client-secret", help="Its secret.")
-@sim_option("--river-ledger", "river_ledger_path", type=FILE, help="Keep the list of the river's answers in this file.")
+@click.option(
+    "--kind", type=click.Choice(["currency", "item", "all"]), default="all", show_default=True, help="Of these only."
+)
+@click.option(
+    "--span", type=click.Choice(["1h", "24h", "7d"]), default="24h", show_default=True, help="Changes since then."
+)
+@click.option("--limit", type=click.IntRange(1, 1000), default=10, show_default=True, help="Rows; of movers, each way.")
+@realm_option
+@league_option
+@json_option
+def top(config_path: Path | None, *, wants_movers: bool, by: str | None, **asked: Any) -> None:  # noqa: ANN401  kind to as_json
+    """List what leads a league, or what moved.
+
+    Prices and turnover (of 24 h) are in chaos; "sure" is the probability that a price is within 15 % of the truth; the
+    bars are an item's prices by half days. A name or key of the list is what `ledgerd price` takes.
+    """
+    from ledgerd.ask import top as asking
+
+    if wants_movers and by:
+        raise UsageError("Movers are ranked by their change, not by anything else.", "Try: ledgerd top --movers")
+    config = _config(config_path)
+    _run(asking.movers(config, **asked) if wants_movers else asking.top(config, by=by or "turnover", **asked))
+
+
+@cli.command()
+@config_option
+@click.argument("what", type=click.Choice(["currency", "items"]))
+@click.option("--out", required=True, help='The file, which is there whole or not at all; "-" is stdout.')
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["parquet", "csv", "arrow", "ndjson", "json"]),
+    help="Default: what the file's name ends in.",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@realm_option
+@league_option
+@click.option("--fields", help="These fields alone, commas between them.")
+@click.option("--min-confidence", type=click.FloatRange(0, 1), help="Only prices at least that sure.")
+def export(config_path: Path | None, what: str, **asked: Any) -> None:  # noqa: ANN401  out to min_confidence
+    """Write a league's prices to a file."""
+    from ledgerd.ask.export import export as write
+
+    _run(write(_config(config_path), what, **asked))
+
+
+@cli.command()
+@sim_options
 def sim(faults: str, **options: Any) -> None:  # noqa: ANN401  passed on to SimOptions, which checks them
     """Serve GGG's exchange and river on loopback: a seeded market with known true values, or what was recorded."""
     from ledgerd.demo import run_sim
@@ -326,6 +355,8 @@ def market_harvester() -> NoReturn:
 
 def _command(command: click.Command) -> NoReturn:
     """Run ``command``; every error is a sentence on stderr and an exit code of ``errors``."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter or a bar shows the rest
     try:
         sys.exit(command.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as exit_:

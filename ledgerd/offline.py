@@ -5,7 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import click
 import orjson
@@ -15,7 +15,6 @@ from ledgerd.clock import SystemClock
 from ledgerd.config import Config
 from ledgerd.errors import (
     CannotStart,
-    NotKnown,
     QueryRefused,
     StoreLocked,
     StoreUnavailable,
@@ -28,10 +27,9 @@ from ledgerd.store.engines import make_engine
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.migration import TABLE, load_migrations, plan, script, split_statements, states
 from ledgerd.store.queries import schema_root
-from ledgerd.terminal import priced, table, told, waiting
+from ledgerd.terminal import table, told, waiting
 
 GOOD = ("ok", "starting")
-WHAT_IS_PRICED = 'ledgerd sql "SELECT DISTINCT realm, league FROM gold_currency_snapshot"'
 READ_BY_PEOPLE = ("PrettyCompact", "Pretty", "Vertical", "Markdown")
 """Formats in which each of several results stands below its comment."""
 LINES = ("TSV", "TSVWithNames", "TabSeparated", "TabSeparatedWithNames", "CSV", "CSVWithNames", "JSONEachRow")
@@ -157,38 +155,5 @@ def _headed(text: str, queries: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield "\n".join(line for line in above.splitlines() if line.startswith("--")), query
 
 
-async def price(config: Config, name: str, *, realm: str | None, league: str | None, as_json: bool) -> None:
-    """Print what a currency is worth, how sure that is and how old."""
-    async with waiting(lambda: "loading prices"), reach.ledger(config) as found:
-        realm, league = await _where(config, found, realm, league)
-        try:
-            answer = await found.get(f"/v1/{_quoted(realm)}/{_quoted(league)}/currency/{_quoted(name)}")
-        except NotKnown as error:
-            raise NotKnown(error.message, f"What has prices: {WHAT_IS_PRICED}") from error
-    click.echo(_json(answer) if as_json else "\n".join(priced(answer)))
-
-
-async def _where(config: Config, found: reach.Reach, realm: str | None, league: str | None) -> tuple[str, str]:
-    """The realm and league to look in: as asked, else the first configured realm and its league with most prices."""
-    order = {each.name: n for n, each in enumerate(config.realms)}
-    places = [
-        (order.get(there["realm"], len(order)), -each["currencies"], there["realm"], each["league"])
-        for there in (await found.get("/v1/realms"))["realms"]
-        for each in there["leagues"]
-        if _is(realm, there["realm"]) and _is(league, each["league"])
-    ]
-    if places:
-        return min(places)[2:]
-    return realm or next(iter(order), "pc"), league or "Standard"
-
-
-def _is(asked: str | None, name: str) -> bool:
-    return asked is None or asked.casefold() == name.casefold()
-
-
 def _json(answer: object) -> str:
     return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode()
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe="")

@@ -1,4 +1,4 @@
-"""What the commands print: tables, a status, a price, and on a terminal a sign of life while somebody waits."""
+"""What the commands print: tables, a status, and on a terminal a sign of life while somebody waits."""
 
 import asyncio
 import sys
@@ -104,17 +104,6 @@ def _named(leagues: Sequence[str]) -> str:
     return ", ".join(leagues) if len(leagues) <= NAMED_MAX else f"{len(leagues)} leagues"
 
 
-def priced(answer: Mapping[str, Any]) -> Iterable[str]:
-    """The Ledger API's answer about one currency as a person reads it."""
-    one, evidence = answer["price"], answer["price"]["evidence"]
-    yield f"{one['name']} in {answer['realm']}/{answer['league']}"
-    yield f"  {_number(one['chaos'])} chaos   {_number(one['divine'])} divine"
-    yield "  " + "   ".join(f"{span} {_percent(one[f'change_{span}'])}" for span in ("1h", "24h", "7d"))
-    yield f"  confidence {one['confidence']:.2f}" + (" (low sample)" if one["low_sample"] else "")
-    yield f"  from {evidence['units']} units in {evidence['markets']} markets, {evidence['hours_24h']} of the last 24 h"
-    yield f"  as of {answer['as_of']}" + (" (stale)" if answer["stale"] else "")
-
-
 def when(cursor: str | None) -> str:
     """An hourly cursor as a time.
 
@@ -126,11 +115,3 @@ def when(cursor: str | None) -> str:
 
 def _span(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds / 60:.0f} min"
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4g}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:+.1%}"

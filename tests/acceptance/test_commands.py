@@ -1,17 +1,25 @@
 """Every command as an operator types it: beside a running daemon, on the data alone, and with things in its way."""
 
 import asyncio
+import io
 import json
 import os
 import sys
 from collections import namedtuple
 from signal import SIGINT
 
+import pandas
+import pyarrow.ipc
 import pytest
 
+from ledgerd.clock import SystemClock
 from ledgerd.etl.plan import EXCHANGE
 from ledgerd.etl.runner import load_steps
+from ledgerd.store.embedded import EmbeddedEngine
+from ledgerd.store.migrate import Migrator
 from tests.daemon import EDGE, HOUR_S, ROOT, daemon, upstream
+from tests.prices import HEADHUNTER, ITEMS
+from tests.store.market import TABLES
 
 pytest.importorskip("chdb")
 pytestmark = pytest.mark.timeout(120)
@@ -68,7 +76,11 @@ ASKING = [
     Case(["sql", "SELECT 1 AS x", "--format", "Parquet"], 0, "PAR1"),
     Case(["price", "divine orb"], 0, "Divine Orb in pc/Allflame"),
     Case(["price", "div", "--league", "standard"], 0, "Divine Orb in pc/Standard"),
-    Case(["price", "divin orb"], 1, "Did you mean 'Divine Orb'"),
+    Case(["price", "divin orb"], 0, "Divine Orb in pc/Allflame"),
+    Case(["price", "divne orb"], 1, "Did you mean 'Divine Orb'? Type: ledgerd price 'Divine Orb'"),
+    Case(["convert", "3", "divine", "orb", "to", "chaos"], 0, "3 Divine Orb = "),
+    Case(["top", "--limit", "3"], 0, "Divine Orb "),
+    Case(["export", "currency", "--out", "-", "--format", "csv"], 0, '"Divine Orb"'),
     Case(["price", "div", "--league", "Standart"], 1, "Did you mean 'Standard'? What has prices: ledgerd sql"),
     Case(["price", "div", "--realm", "pcc"], 1, "Did you mean 'pc'"),
     Case(["etl", "status"], 0, "gold_currency_snapshot "),
@@ -140,6 +152,65 @@ async def test_commands_on_the_data_alone_harvest_refine_and_ask_by_hand():
         )
         assert interrupted.code == 130
         assert (await typed(ledgerd, "status")).code == 1
+
+
+PRICES = [
+    Case(["price", "headhunter"], 0, f"Headhunter (unique) in pc/Mirage\n  {HEADHUNTER}\n  9,000 chaos   60 divine"),
+    Case(["price", f"{HEADHUNTER}|corrupted=true", "--json"], 0, '"chaos": 7500,'),
+    Case(["price", "vaal regalia"], 0, "One of them: ledgerd price 'base|Vaal Regalia|links=5|ilvl=86'"),
+    Case(["price", "hedhunter"], 1, f"Type: ledgerd price '{HEADHUNTER}'"),
+    Case(["price", "divine", "--league", "mirage"], 0, "150 chaos   1 divine   (24 h 135 to 165)"),
+    Case(["convert", "3/2", "divine", "chaos"], 0, "1.5 Divine Orb = 225 Chaos Orb in pc/Mirage"),
+    Case(["top", "--kind", "item", "--by", "price", "--limit", "1"], 0, "unique|Mageblood|base=Heavy Belt  30,000"),
+    Case(["top", "--movers", "--kind", "currency"], 0, "gains: none"),
+    Case(["export", "items", "--out", "-", "--format", "csv", "--fields", "key,chaos"], 0, f'"{HEADHUNTER}",9000\n'),
+    Case(["export", "items", "--out", "prices"], 64, "Say it: ledgerd export items --out prices --format parquet"),
+]
+"""Of the market `fill` puts into a data directory."""
+
+
+async def fill(ledgerd):
+    """Leave a whole market in a data directory nobody owns."""
+    engine = EmbeddedEngine(ledgerd.data_dir / "clickhouse", database="poe_trade", memory_bytes_max=1_000_000_000)
+    await engine.open()
+    await Migrator(engine, SystemClock()).apply()
+    for table, rows in TABLES.items():
+        await engine.insert(table, list(rows[0]), [tuple(row.values()) for row in rows], token=table)
+    await engine.close()
+
+
+async def exported(ledgerd, what, form):
+    """A file of prices, and what was said of it."""
+    file = ledgerd.folder / f"{what}.{form}"
+    answer = await typed(ledgerd, "export", what, "--out", str(file), "--force")
+    assert answer.code == 0, answer
+    return file.read_bytes(), answer.out.decode()
+
+
+async def test_prices_of_currencies_and_items_on_the_data_alone_and_beside_a_daemon():
+    async with daemon("http://127.0.0.1:9") as ledgerd:
+        await fill(ledgerd)
+        for case in PRICES[::3]:  # one after another: the engine has one owner at a time
+            await all_typed(ledgerd, [case])
+        parquet, said = await exported(ledgerd, "items", "parquet")
+        assert (parquet[:4], parquet[-4:]) == (b"PAR1", b"PAR1")
+        assert f"items.parquet: pc/Mirage, {len(ITEMS)} rows, {len(parquet):,} bytes, as of 2025-10-09T" in said
+        assert said.endswith("(stale)\n")
+        table = pandas.read_parquet(io.BytesIO(parquet)).set_index("key")
+        assert {key: table.chaos[key] for _, each in ITEMS if each["chaos"] for key in [each["key"]]} == {
+            each["key"]: each["chaos"] for _, each in ITEMS if each["chaos"]
+        }
+
+        await ledgerd.start()
+        await ledgerd.wait("prices", lambda: is_loaded(ledgerd))
+        await all_typed(ledgerd, PRICES)
+        arrow, _ = await exported(ledgerd, "currency", "arrow")
+        assert sorted(pyarrow.ipc.open_stream(arrow).read_all()["chaos"].to_pylist()) == [1.0, 12.5, 150.0]
+        assert await ledgerd.stop() == 0
+
+
+async def is_loaded(ledgerd):
+    return b"Mirage" in await ledgerd._ask("GET", "/v1/realms")
 
 
 async def test_a_reader_that_leaves_early_gets_its_lines_and_no_complaint():
