@@ -1,30 +1,18 @@
 """The program: what it is made of, in the order it starts, stops and reloads."""
 
 import asyncio
-import fcntl
-import os
+import gc
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from pathlib import Path
-
-from aiohttp import web
 
 from ledgerd import __version__, lifecycle, logs
 from ledgerd.chaos_scale.reference import Reference
 from ledgerd.chaos_scale.reference import load as load_table
 from ledgerd.clock import Clock, SystemClock
-from ledgerd.config import Config, Freshness, changes, restart_needed
+from ledgerd.config import Config, changes, restart_needed
 from ledgerd.config.load import Loaded
-from ledgerd.errors import (
-    CannotStart,
-    ConfigError,
-    Fatal,
-    LedgerdError,
-    ReloadRefused,
-    StoreLocked,
-    StoreUnavailable,
-)
+from ledgerd.doors import Doors
+from ledgerd.errors import CannotStart, ConfigError, Fatal, LedgerdError, ReloadRefused, StoreUnavailable
 from ledgerd.etl.retention import Keep, Retention
 from ledgerd.etl.runner import LOOK_S, Runner, load_steps
 from ledgerd.events import Noted, Reloaded, Started, Stopped, emit
@@ -40,20 +28,14 @@ from ledgerd.store.migrate import Migrator
 from ledgerd.store.preflight import check_store
 from ledgerd.store.queries import load_queries, schema_root
 from ledgerd.supervise import Heart, Service, Stop, Supervisor
-from ledgerd.web.app import create_app, create_control_app
 from ledgerd.web.deps import Deps
-from ledgerd.web.unreadable import ServerLog, count_unreadable
 
 NAME = "ledgerd"
-HTTP_CLOSE_S = 2.0
-"""How long a stop waits for answers under way, before it lets go of their clients."""
 RELOAD_CLOSE_S = 2.0
 """How long a stop waits for a reload under way."""
 CLOSE_S = 25.0
-"""How long a stop may take beyond its deadline, as systemd is told: HTTP_CLOSE_S, RELOAD_CLOSE_S, a second for each
-group of services that must be cancelled, and the engine's last queries."""
-LOCK = "ledgerd.lock"
-"""The file in the data directory whose lock the one daemon of that directory holds."""
+"""How long a stop may take beyond its deadline, as systemd is told: that of the doors, RELOAD_CLOSE_S, a second for
+each group of services that must be cancelled, and the engine's last queries."""
 OTHERS_EVERY_S = 10.0
 """How often batches and gold of another process are looked for."""
 STORE_EVERY_S = 5.0
@@ -100,8 +82,7 @@ class App:
         self._load = load
         self._clock = clock
         self._url = ""
-        self._lock_file: int | None = None
-        self._runners: list[web.AppRunner] = []
+        self._doors = Doors()
         self._spool = Spool(
             config.spool_dir,
             bytes_max=config.spool.bytes_max,
@@ -166,6 +147,7 @@ class App:
             await self._harvest.open()  # last: from here on there is something to lose
         self._start("reload", signals.answer_reloads)  # behind the sources: a HUP may change what is there, not before
         self._start("watchdog", self._keep_watchdog)
+        gc.freeze()  # what stands now stays: a full collection would hold everybody up for 30 ms to learn that
         self.report.has_started = True
         self._url = url
         self.notifier.ready(f"serving {url}")
@@ -188,11 +170,10 @@ class App:
         for name in late:
             emit(Noted(name, note="did not stop in time; what it left is taken up at the next start"))
         await self._harvest.close()
-        await asyncio.gather(*(runner.cleanup() for runner in self._runners))  # late: /status answers while we drain
+        await self._doors.close()  # late: /status answers while we drain
         await self._engine.close()
         self._spool.close()
-        if self._lock_file is not None:
-            os.close(self._lock_file)  # last: until here nobody else may take the socket's path
+        self._doors.unlock()  # last: until here nobody else may take the socket's path
         if self.report.has_started:
             emit(Stopped(NAME, seconds=asyncio.get_running_loop().time() - began_s))
 
@@ -230,10 +211,7 @@ class App:
         self.supervisor.start(Service(name, run))
 
     async def _listen(self) -> str:
-        """Open the unix socket and the public port; returns the public URL. StoreLocked or CannotStart if one is taken.
-
-        The socket first: whoever has it has this data directory, and is named rather than the port.
-        """
+        """Open the doors; returns the public URL. StoreLocked or CannotStart if one is taken."""
         deps = Deps(
             ledger=self._ledger,
             engine=self._engine,
@@ -243,45 +221,11 @@ class App:
             freshness=lambda: self.config.freshness,
             version=__version__,
             serves_prices=self.config.roles.api,
+            sql=lambda: self.config.sql,
+            throttle=self._harvest.throttle if self.config.roles.harvest else None,
+            throttler_key=lambda: self.config.throttle.api_key,
         )
-        count_unreadable(asyncio.get_running_loop())
-        await self._open_socket(await self._runner(create_control_app(replace(deps, freshness=self._unrefusing))))
-        host, port = self.config.http.address
-        public = await self._runner(create_app(deps))
-        try:
-            await web.TCPSite(public, host, port).start()
-        except OSError as error:
-            hint = "See who does: ss -lntp; or change http.listen, then: ledgerd check-config"
-            raise CannotStart(f"Cannot listen on {host}:{port}: {_reason(error)}.", hint) from error
-        host, port = public.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-    async def _runner(self, app: web.Application) -> web.AppRunner:
-        """``app``, to be put behind a port or a socket, and let go at the stop."""
-        runner = web.AppRunner(app, logger=ServerLog(), shutdown_timeout=HTTP_CLOSE_S, handler_cancellation=True)
-        self._runners.append(runner)
-        await runner.setup()
-        return runner
-
-    def _unrefusing(self) -> Freshness:
-        """How the commands are answered: an operator sees stale prices, marked, where clients may be refused them."""
-        return self.config.freshness.model_copy(update={"policy": "serve"})
-
-    async def _open_socket(self, runner: web.AppRunner) -> None:
-        """Serve the commands of this installation, and nobody else: mode 0600."""
-        path = self.config.socket_path
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock_file = _locked(path.with_name(LOCK))
-            path.unlink(missing_ok=True)  # a killed process left it: whoever lives holds the lock
-            before = os.umask(0o177)
-            try:
-                await web.UnixSite(runner, path).start()
-            finally:
-                os.umask(before)
-        except OSError as error:
-            hint = "Change daemon.data_dir or its owner, then: ledgerd check-config"
-            raise CannotStart(f"Cannot make the socket {path}: {_reason(error)}.", hint) from error
+        return await self._doors.open(self.config, deps)
 
     async def _open_spool(self) -> None:
         """Open the spool in a thread; a stop meanwhile waits: it must not lose the folder while it repairs it."""
@@ -295,7 +239,7 @@ class App:
     def _expect(self) -> None:
         """Let the ledger serve the configured realms and no others; new ones may have prices from earlier days."""
         names: list[str] = [realm.name for realm in self.config.realms]
-        self._gone_stale(set(names) - self._ledger.realms().keys())
+        self._gone_stale(set(names) - self._ledger.markets().keys())
         self._ledger.expect(names)
 
     def _on_commit(self, _: Committed) -> None:
@@ -380,21 +324,3 @@ def load_reference() -> Reference:
 def _keep(config: Config) -> Keep:
     retention = config.retention
     return Keep(retention.bronze_days, retention.river_days, retention.silver_days, retention.gold_days)
-
-
-def _reason(error: OSError) -> str:
-    """What the system says, without the address that asyncio puts in front of it."""
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-
-
-def _locked(path: Path) -> int:
-    """The lock at ``path``, ours until the descriptor is closed or the process ends. StoreLocked: somebody has it."""
-    lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.lockf(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock_file)
-        if isinstance(error, BlockingIOError):
-            raise StoreLocked(f"Another ledgerd serves {path.parent}.", "See it with: ledgerd status") from error
-        raise
-    return lock_file

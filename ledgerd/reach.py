@@ -1,7 +1,7 @@
 """How a command reaches the ledger: through the running daemon's socket, else over the data directory itself."""
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,19 +44,36 @@ class Reach:
         """The result of one read-only query in ``fmt``. Raises QueryRefused."""
         return await self._ask("POST", "/sql", QueryRefused, params={"format": fmt}, data=query.encode())
 
+    @asynccontextmanager
+    async def answer(self, path: str, params: Mapping[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A good answer to GET ``path``, to be read piece by piece. Raises Refused, NotKnown, StoreUnavailable."""
+        async with self._answer("GET", path, Refused, params=params) as response:
+            yield response
+
     async def _ask(self, method: str, path: str, kind: type[Refused], **request: Any) -> bytes:  # noqa: ANN401  aiohttp's
-        """The body of a good answer; an answer that is not good is raised as ``kind``."""
+        """The body of a good answer."""
+        async with self._answer(method, path, kind, **request) as response:
+            return await response.read()
+
+    @asynccontextmanager
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        kind: type[Refused],
+        **request: Any,  # noqa: ANN401  aiohttp's
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A good answer; one that is not good is raised as ``kind``."""
         try:
             async with self.session.request(method, path, **request) as response:
-                body = await response.read()
+                if response.status != web.HTTPOk.status_code:
+                    raise _problem(await response.read(), kind)
+                yield response
         except (aiohttp.ClientError, TimeoutError) as error:
             said = str(error) or f"none within {TIMEOUT_S:.0f} s"
             raise StoreUnavailable(
                 f"The ledger gave no answer: {said}.", "See whether it runs: ledgerd status"
             ) from error
-        if response.status != web.HTTPOk.status_code:
-            raise _problem(body, kind)
-        return body
 
 
 def _problem(body: bytes, kind: type[Refused]) -> Refused:
@@ -141,7 +158,7 @@ async def _served(config: Config, engine: Engine, *, prices: bool) -> AsyncItera
         queries=load_queries(),
         status=_nobody_runs,
         clock=SystemClock(),
-        freshness=lambda: config.freshness.model_copy(update={"policy": "serve"}),
+        freshness=config.freshness.serving,
         version=__version__,
     )
     runner = web.AppRunner(create_offline_app(deps), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)

@@ -1,23 +1,29 @@
 """The shapes answers leave in: JSON, and RFC 9457 problems for everything that went wrong."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import ClassVar
 
 import orjson
 from aiohttp import web
+from pydantic import with_config
+from typing_extensions import TypedDict
 
 from ledgerd.errors import LedgerdError, NotKnown, NotPricedYet, QueryRefused, Refused, Transient
 from ledgerd.events import RequestCrashed, emit
 from ledgerd.ledger.freshness import RETRY_AFTER_S
+from ledgerd.ledger.shape import SHAPE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PROBLEM_TYPE = "application/problem+json"
 PROBLEMS = {
     "bad-request": "The request is not understood",
+    "unauthorized": "The key is missing or wrong",
     "not-found": "There is no such address",
     "not-known": "There is nothing of that name",
     "method-not-allowed": "This address takes other methods",
     "too-large": "The request is too large",
+    "not-json": "The body is not JSON",
     "query-refused": "The query cannot be run",
     "no-prices-yet": "There are no prices yet",
     "stale": "The prices are too old to be served",
@@ -27,13 +33,44 @@ PROBLEMS = {
     "http-error": "The request cannot be served",
 }
 """Every ``type`` a problem answer can have, after ``urn:ledgerd:``, with its title."""
-CORS = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "ETag, Retry-After"}
-ALWAYS = {"X-Content-Type-Options": "nosniff", "Server": "ledgerd"}
 WAIT = {"Retry-After": str(RETRY_AFTER_S)}
 
 
-class BadRequest(web.HTTPBadRequest):
-    """A parameter that cannot be understood; leaves as a 400 problem."""
+@with_config(SHAPE)
+class Problem(TypedDict):
+    """What went wrong (RFC 9457)."""
+
+    type: str
+    """``urn:ledgerd:`` and the kind; the kinds are a closed set."""
+    title: str
+    """The kind in words."""
+    status: int
+    """The HTTP status."""
+    detail: str
+    """What is wrong with this request."""
+    instance: str
+    """The path that was asked for."""
+    suggestions: list[str]
+    """Near spellings, best first."""
+    hint: str
+    """What to do; may be empty."""
+
+
+class Told(Exception):
+    """What a handler raises to answer with a problem; beside it stands aiohttp's class of the status."""
+
+    kind: ClassVar[str]
+    """One of `PROBLEMS`."""
+    hint = ""
+    suggestions: Sequence[str] = ()
+    told: Mapping[str, str] = MappingProxyType({})
+    """Header fields that go with it."""
+
+
+class BadRequest(Told, web.HTTPBadRequest):
+    """A parameter that cannot be understood."""
+
+    kind = "bad-request"
 
     def __init__(self, detail: str, hint: str = "", suggestions: Sequence[str] = ()) -> None:
         """``detail``: what is wrong; ``hint``: what to write instead; ``suggestions``: near spellings."""
@@ -42,13 +79,56 @@ class BadRequest(web.HTTPBadRequest):
         self.suggestions = suggestions
 
 
-class Busy(web.HTTPServiceUnavailable):
-    """Too many ask the engine already; leaves as a 503 problem that says when to come back."""
+class BadQuery(Told, web.HTTPBadRequest):
+    """SQL of the client's that cannot run, or does more than read."""
+
+    kind = "query-refused"
+
+    def __init__(self, error: QueryRefused) -> None:
+        """``error``: why."""
+        super().__init__(text=error.message)
+        self.hint = error.hint
+
+
+class Unauthorized(Told, web.HTTPUnauthorized):
+    """The key is missing or wrong."""
+
+    kind = "unauthorized"
+    hint = "Send the key of THROTTLER_API_KEY as X-API-Key, or as Authorization: Bearer."
+    told = MappingProxyType({"WWW-Authenticate": "Bearer"})
+
+
+class NotJson(Told, web.HTTPUnsupportedMediaType):
+    """The body says that it is something else than JSON."""
+
+    kind = "not-json"
+    hint = "Send Content-Type: application/json."
+
+
+class Busy(Told, web.HTTPServiceUnavailable):
+    """Too many ask the engine already."""
+
+    kind = "busy"
+    hint = "Ask again, or for less."
+    told = MappingProxyType(WAIT)
+
+
+class TooOld(Told, web.HTTPServiceUnavailable):
+    """The answer is older than its limit and the policy is to refuse."""
+
+    kind = "stale"
+    hint = 'Stale prices are served, marked, with [freshness] policy = "serve"; why they are stale: ledgerd status'
+    told = MappingProxyType(WAIT)
 
 
 def answer(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """``data`` as JSON: plain values, dataclasses and enumerations of text."""
-    return web.Response(body=orjson.dumps(data), status=status, headers=headers, content_type="application/json")
+    return whole(orjson.dumps(data), status, headers)
+
+
+def whole(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON that is written already."""
+    return web.Response(body=body, status=status, headers={"Content-Type": "application/json", **(headers or {})})
 
 
 def problem(
@@ -62,43 +142,32 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """A problem answer (RFC 9457); ``kind`` is one of `PROBLEMS`."""
-    body: dict[str, Any] = {
-        "type": f"urn:ledgerd:{kind}",
-        "title": PROBLEMS[kind],
-        "status": status,
-        "detail": detail,
-        "instance": request.path,
-        "suggestions": list(suggestions),
-        "hint": hint,
-    }
+    body = Problem(
+        type=f"urn:ledgerd:{kind}",
+        title=PROBLEMS[kind],
+        status=status,
+        detail=detail,
+        instance=request.path,
+        suggestions=list(suggestions),
+        hint=hint,
+    )
     no_store = {"Cache-Control": "no-store", **(headers or {})}
     return web.Response(body=orjson.dumps(body), status=status, headers=no_store, content_type=PROBLEM_TYPE)
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost middleware: what a handler raises leaves as a problem, and ``/v1`` may be read from any page."""
-    response = await _answered(request, handler)
-    response.headers.update(ALWAYS)
-    if request.path.startswith("/v1/"):
-        response.headers.update(CORS)
-    return response
-
-
-async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return _of_http(request, error)
-    except LedgerdError as error:
-        return _of_ledgerd(request, error)
-    except Exception as error:  # noqa: BLE001  the edge of one request: aiohttp would answer it in HTML and no event
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource else request.path
-        emit(RequestCrashed(f"{request.method} {route}", error=f"{type(error).__name__}: {error}"))
-        return problem(
-            request, 500, "crashed", "This is a fault of ledgerd, and it is in the log.", hint="ledgerd status"
-        )
+def problem_of(request: web.Request, error: Exception) -> web.StreamResponse:
+    """The answer to a request whose handler raised ``error``; what nobody foresaw is told as an event."""
+    match error:
+        case web.HTTPException():
+            return _of_http(request, error)
+        case LedgerdError() if not isinstance(
+            error, QueryRefused
+        ):  # a query of ours is a fault of ours
+            return _of_ledgerd(request, error)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource else request.path
+    emit(RequestCrashed(f"{request.method} {route}", error=f"{type(error).__name__}: {error}"))
+    return problem(request, 500, "crashed", "This is a fault of ledgerd, and it is in the log.", hint="ledgerd status")
 
 
 def _of_ledgerd(request: web.BaseRequest, error: LedgerdError) -> web.Response:
@@ -108,8 +177,6 @@ def _of_ledgerd(request: web.BaseRequest, error: LedgerdError) -> web.Response:
             return problem(request, 404, "not-known", detail, hint=hint, suggestions=error.suggestions)
         case NotPricedYet():
             return problem(request, 503, "no-prices-yet", detail, hint=hint, headers=WAIT)
-        case QueryRefused():
-            return problem(request, 400, "query-refused", detail, hint=hint)
         case Refused():
             return problem(request, 400, "bad-request", detail, hint=hint)
         case Transient():
@@ -121,13 +188,16 @@ def _of_http(request: web.Request, error: web.HTTPException) -> web.StreamRespon
     """Refusals of our own and of aiohttp, reshaped; redirects and the like pass as they are."""
     detail = error.text or error.reason
     match error:
-        case BadRequest():
-            return problem(request, 400, "bad-request", detail, hint=error.hint, suggestions=error.suggestions)
-        case Busy():
-            return problem(request, 503, "busy", detail, hint="Ask again, or for less.", headers=WAIT)
+        case Told():
+            return problem(
+                request, error.status, error.kind, detail,
+                hint=error.hint, suggestions=error.suggestions, headers=error.told,
+            )  # fmt: skip
         case web.HTTPNotFound():
             detail = f"Nothing is served at {request.path[:200]}."
-            return problem(request, 404, "not-found", detail, hint="Prices begin at GET /v1/realms")
+            return problem(
+                request, 404, "not-found", detail, hint="What there is: GET /openapi.json, and /docs to read"
+            )
         case web.HTTPMethodNotAllowed():
             detail, allow = f"{request.method[:20]} is not served here.", error.headers["Allow"]
             hint = f"Use {allow}."

@@ -1,39 +1,87 @@
 """The HTTP applications: the public one, the one behind the unix socket, and what of it works without a daemon."""
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
-from ledgerd.web import control, currency, history, operations, page
-from ledgerd.web.answers import problems
+from ledgerd.web import (
+    announce,
+    control,
+    convert,
+    currency,
+    docs,
+    history,
+    item_history,
+    items,
+    layers,
+    liquidity,
+    lookup,
+    movers,
+    operations,
+    page,
+    prices,
+    realms,
+    search,
+    sources,
+    sql,
+    stash_diffs,
+    stashes,
+    throttle,
+)
 from ledgerd.web.deps import Deps, carry
+from ledgerd.web.edge import add_routes
+from ledgerd.web.endpoint import routes
+from ledgerd.web.rows import KEPT, Kept
 
-BODY_BYTES_MAX = 16 << 10
-"""The public application reads no bodies; this bounds what a client may try."""
+BODY_BYTES_MAX = 1 << 20
+"""Bounds what a client may send; a thousand item keys are 100 KB."""
+ENDPOINTS = (
+    *currency.ENDPOINTS,
+    *items.ENDPOINTS,
+    *history.ENDPOINTS,
+    *item_history.ENDPOINTS,
+    *realms.ENDPOINTS,
+    *announce.ENDPOINTS,
+    *prices.ENDPOINTS,
+    *lookup.ENDPOINTS,
+    *search.ENDPOINTS,
+    *convert.ENDPOINTS,
+    *movers.ENDPOINTS,
+    *liquidity.ENDPOINTS,
+    *stashes.ENDPOINTS,
+    *stash_diffs.ENDPOINTS,
+    *layers.ENDPOINTS,
+    *sources.ENDPOINTS,
+    *throttle.ENDPOINTS,
+)
+"""The Ledger API, in the order it is matched: what is asked all day comes first."""
 
 
 def create_app(deps: Deps) -> web.Application:
     """The public application: the front page, operations and, with the role for it, ``/v1``. Reads only."""
-    app = web.Application(middlewares=[problems], client_max_size=BODY_BYTES_MAX)
-    carry(app, deps)
-    app.add_routes(operations.routes())
-    app.add_routes(page.routes())
     if deps.serves_prices:
-        app.add_routes(history.routes())
-        app.add_routes(currency.routes())
-    return app
+        api = [*routes(ENDPOINTS), *docs.routes(ENDPOINTS, deps.version)]
+    else:
+        api = routes(throttle.ENDPOINTS)  # it goes with the role harvest
+    return _app(deps, BODY_BYTES_MAX, [*api, *operations.routes(), *page.routes(), *sql.routes()])
 
 
 def create_control_app(deps: Deps) -> web.Application:
     """The application of the unix socket: operations, ``/v1`` and ``/sql``, for whoever may open it (mode 0600)."""
-    app = create_offline_app(deps)
-    app.add_routes(operations.routes())
-    return app
+    return _app(deps, control.SQL_BYTES_MAX, [*routes(ENDPOINTS), *control.routes(), *operations.routes()])
 
 
 def create_offline_app(deps: Deps) -> web.Application:
     """``/v1`` and ``/sql``: what can be answered from the data alone, whether a daemon runs or not."""
-    app = web.Application(middlewares=[problems], client_max_size=control.SQL_BYTES_MAX)
+    return _app(deps, control.SQL_BYTES_MAX, [*routes(ENDPOINTS), *control.routes()])
+
+
+def _app(deps: Deps, body_bytes_max: int, served: Sequence[web.RouteDef]) -> web.Application:
+    app = web.Application(client_max_size=body_bytes_max)
     carry(app, deps)
-    app.add_routes(history.routes())
-    app.add_routes(currency.routes())
-    app.add_routes(control.routes())
+    app[KEPT] = Kept()
+    app[stashes.RANKINGS] = stashes.Rankings()
+    app[announce.LISTENING] = set()
+    app.on_shutdown.append(announce.end_streams)
+    add_routes(app, served)
     return app

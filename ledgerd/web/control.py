@@ -1,13 +1,23 @@
 """What only the unix socket gets: the daemon's own commands ask here."""
 
+from dataclasses import dataclass
+
 from aiohttp import web
 
+from ledgerd.errors import QueryRefused
 from ledgerd.ledger.query import FORMATS, run_readonly
-from ledgerd.web.answers import BadRequest
+from ledgerd.web.answers import BadQuery, BadRequest
 from ledgerd.web.deps import DEPS, turn
-from ledgerd.web.params import choice, only
+from ledgerd.web.params import choice, read
 
 SQL_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlQuery:
+    """Parameters of a query."""
+
+    format: str = choice("PrettyCompact", FORMATS, about="ClickHouse's name of the output format")
 
 
 def routes() -> list[web.RouteDef]:
@@ -17,13 +27,15 @@ def routes() -> list[web.RouteDef]:
 
 async def post_sql(request: web.Request) -> web.Response:
     """Run the body, one read-only query in UTF-8, and answer its result in ``?format=``."""
-    only(request.query, ("format",))
-    fmt = choice(request.query, "format", FORMATS, "PrettyCompact")
+    fmt = read(SqlQuery, request.query).format
     try:
         sql = (await request.read()).decode()
     except UnicodeDecodeError as error:
         raise BadRequest(f"The query is not UTF-8: {error.reason} at byte {error.start}.") from error
     async with turn(request.app):
-        result = await run_readonly(request.app[DEPS].engine, sql, fmt)
+        try:
+            result = await run_readonly(request.app[DEPS].engine, sql, fmt)
+        except QueryRefused as error:
+            raise BadQuery(error) from error
     content_type = "application/json" if fmt.startswith("JSON") else "text/plain"
     return web.Response(body=result, headers={"Content-Type": f"{content_type}; charset=utf-8"})

@@ -1,106 +1,160 @@
-"""Currency prices from memory: ``/v1/realms``, a league's prices, one price."""
+"""Currency prices from memory: a league's prices, one price."""
 
-from collections.abc import Sequence
-from functools import lru_cache
+from bisect import bisect_right
+from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from aiohttp import web
-from yarl import URL
+from pydantic import with_config
+from typing_extensions import TypedDict
 
-from ledgerd.clock import rfc3339
-from ledgerd.errors import NotPricedYet
-from ledgerd.ledger.freshness import Rules, Verdict, age_s, as_of_s, is_stale, judge, warning
+from ledgerd.config import Layer
+from ledgerd.ledger.freshness import Limit, age_s, as_of_s, is_stale
+from ledgerd.ledger.items import Cursor, Liquidity
+from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.ledger.snapshot import Price, Snapshot
-from ledgerd.web.answers import WAIT, answer, problem
-from ledgerd.web.deps import DEPS, Deps
-from ledgerd.web.params import count, number, only
+from ledgerd.web import copies
+from ledgerd.web.ages import Aged, admit, aged, stamped
+from ledgerd.web.deps import DEPS
+from ledgerd.web.endpoint import Endpoint
+from ledgerd.web.one import Found, answer_one
+from ledgerd.web.params import Nothing, choice, count, names, number
+from ledgerd.web.rows import FORMATS, Rows, cursor, next_cursor, respond
 
 LIMIT_MAX = 10_000
-CACHE = "public, max-age=5"
 LIST_PATH = "/v1/{realm}/{league}/currency"
-ONE_PATH = "/v1/{realm}/{league}/currency/{currency:.+}"
+ONE_PATH = "/v1/{realm}/{league}/currency/{currency:.+(?<!/history)}"
+LAYER: Layer = "currency"
 
 
-def routes() -> list[web.RouteDef]:
-    """The routes of this file; `ONE_PATH` swallows slashes, so it must be registered after ``…/history``."""
-    return [web.get("/v1/realms", get_realms), web.get(ONE_PATH, get_one), web.get(LIST_PATH, get_list)]
+@with_config(SHAPE)
+class CurrencyEvidence(TypedDict):
+    """What a currency's price rests on."""
+
+    units: int
+    """Units traded in the hour."""
+    units_24h: int
+    value_traded_24h: float
+    """In chaos."""
+    markets: int
+    """Markets that spoke in the hour."""
+    spread: float
+    """How far they were apart, as a share."""
+    rests_on_hours: int
+    """Hours that carry 5 % of the price or more; 0: there is no price."""
+    hours_24h: int
+    """How many of the last 24 hours had a price."""
+    hours_7d: int
+    batch_id: str
+    """The batch the hour came in."""
 
 
-async def get_realms(request: web.Request) -> web.StreamResponse:
-    """Realms and leagues that have prices, each with its age; 503 before there are any. Never refused for age."""
+@with_config(SHAPE)
+class CurrencyPrice(TypedDict, total=False):
+    """What one unit of a currency is worth. All fields are there, unless ``fields`` names fewer."""
+
+    id: str
+    """The game's metadata id."""
+    name: str
+    tag: str | None
+    """The trade site's tag."""
+    known: bool
+    """False: the reference table lacks the id, and the name is made from it."""
+    chaos: float | None
+    """In Chaos Orbs; null where the league cannot tell."""
+    divine: float | None
+    confidence: float
+    """The probability that the price is within 15 % of the truth."""
+    low_sample: bool
+    open_24h: float | None
+    high_24h: float | None
+    low_24h: float | None
+    change_1h: float | None
+    """A share: 0.01 is +1 %."""
+    change_24h: float | None
+    change_7d: float | None
+    volatility_24h: float | None
+    liquidity: Liquidity
+    evidence: CurrencyEvidence
+    as_of: Moment
+    """The end of the hour the price rests on."""
+    age_s: float
+    stale: bool
+
+
+FIELDS = tuple(CurrencyPrice.__annotations__)
+
+
+@with_config(SHAPE)
+class CurrencyList(Aged):
+    """A league's currency prices, most traded first."""
+
+    realm: str
+    league: str
+    count: int
+    """How many stand in this answer."""
+    total: int
+    """How many the league has."""
+    withheld: int
+    """How many were left out for their age, where the policy is to refuse."""
+    next: str | None
+    """What ``cursor`` must be for those that follow; null at the end."""
+    prices: list[CurrencyPrice]
+
+
+@with_config(SHAPE)
+class CurrencyAnswer(Aged):
+    """One currency's price."""
+
+    realm: str
+    league: str
+    price: CurrencyPrice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
+    """Parameters of a list of currencies."""
+
+    min_confidence: float = number(0.0, least=0, most=1, about="Only prices at least that sure")
+    limit: int = count(LIMIT_MAX, most=LIMIT_MAX, about="At most that many, most traded first")
+    cursor: Cursor | None = cursor(about="Go on after the answer whose `next` this was")
+    fields: tuple[str, ...] = names(FIELDS, about="Of each price these fields alone, commas between them")
+    format: str = choice("json", tuple(FORMATS), about="How the rows are written")
+
+
+async def get_currencies(request: web.Request, asked: ListQuery) -> web.StreamResponse:
+    """A league's currency prices, most traded first. The age of the answer is that of the league's newest hour."""
     deps = request.app[DEPS]
-    only(request.query, ())
-    realms = deps.ledger.realms()
-    snapshots = [snapshot for leagues in realms.values() for snapshot in leagues.values()]
-    if not snapshots:
-        raise NotPricedYet("There are no prices yet.", "See the sources: ledgerd status")
-    return answer(
-        {
-            **_age(max(snapshot.as_of for snapshot in snapshots), deps),
-            "realms": [_realm(realm, list(leagues.values()), deps) for realm, leagues in realms.items()],
-        },
-        headers={"Cache-Control": CACHE},
-    )
-
-
-async def get_list(request: web.Request) -> web.StreamResponse:
-    """A league's prices, most traded first. The age of the answer is that of the league's newest hour."""
-    deps, rules = request.app[DEPS], request.app[DEPS].freshness()
-    only(request.query, ("min_confidence", "limit"))
-    least_confidence = number(request.query, "min_confidence", 0.0, 0.0, 1.0)
-    limit = count(request.query, "limit", LIMIT_MAX, LIMIT_MAX)
+    limit, now_s = deps.freshness().limit(LAYER, "currency"), deps.clock.now()
     snapshot = _snapshot(request)
-    now_s = deps.clock.now()
-    if (refused := refusal(request, age_s(snapshot.as_of, now_s), rules)) is not None:
-        return refused
-    stale_hours = {hour_s for hour_s in snapshot.hours_s if is_stale(age_s(as_of_s(hour_s), now_s), rules)}
-    etag = _etag(snapshot, rules, max(stale_hours, default=0))
-    if _has(request, etag):
-        return web.Response(status=304, headers=_cached(etag))
-    sure = [price for price in snapshot.prices if price.confidence >= least_confidence]
-    served = [price for price in sure if rules.policy != "refuse" or price.hour_s not in stale_hours]
+    admit(snapshot.as_of, now_s, limit)
+    stale_hours = {hour_s for hour_s in snapshot.hours_s if is_stale(age_s(as_of_s(hour_s), now_s), limit)}
+    tag = _etag(snapshot, limit, max(stale_hours, default=0))
+    if (unmodified := copies.unmodified(request, tag)) is not None:
+        return unmodified
+    sure = [price for price in snapshot.prices if price.confidence >= asked.min_confidence]
+    served = [price for price in sure if limit.policy != "refuse" or price.hour_s not in stale_hours]
+    first = 0 if asked.cursor is None else bisect_right(served, asked.cursor, key=_cursor)
+    page = served[first : first + asked.limit]
+    is_last = first + len(page) == len(served)
     body = {
-        **_head(snapshot, snapshot.as_of, deps),
-        "count": min(limit, len(served)),
+        **_head(snapshot, aged(snapshot.as_of, now_s, limit)),
+        "count": len(page),
         "total": len(snapshot.prices),
         "withheld": len(sure) - len(served),
-        "prices": [price_json(price, now_s, rules) for price in served[:limit]],
+        "next": next_cursor(None if is_last else _cursor(page[-1])),
     }
-    return answer(body, headers=_cached(etag))
+    rows = (stamped(price.json_head, price.as_of, now_s, limit) for price in page)
+    return await respond(request, Rows(body, "prices", rows, len(page), CurrencyPrice, tag, asked.fields), asked.format)
 
 
-async def get_one(request: web.Request) -> web.StreamResponse:
-    """One price by id, tag, name or alias. The age of the answer is that of the hour this price rests on."""
-    deps, rules = request.app[DEPS], request.app[DEPS].freshness()
-    only(request.query, ())
+async def get_currency(request: web.Request, asked: Nothing) -> web.StreamResponse:
+    """One currency's price, by trade tag, name, alias or metadata id. The age is that of the hour it rests on."""
+    deps = request.app[DEPS]
+    limit = deps.freshness().limit(LAYER, "currency_one")
     snapshot = _snapshot(request)
     price = deps.ledger.price(snapshot, request.match_info["currency"])
-    now_s = deps.clock.now()
-    age = age_s(price.as_of, now_s)
-    if (refused := refusal(request, age, rules)) is not None:
-        return refused
-    etag = _etag(snapshot, rules, int(is_stale(age, rules)))
-    if _has(request, etag):
-        return web.Response(status=304, headers=_cached(etag))
-    body = {**_head(snapshot, price.as_of, deps), "price": price_json(price, now_s, rules)}
-    return answer(body, headers=_cached(etag))
-
-
-def price_json(price: Price, now_s: float, rules: Rules) -> orjson.Fragment:
-    """A price as it stands in an answer: what never changes, made once, and its age now."""
-    age = age_s(price.as_of, now_s)
-    stale = b"true" if is_stale(age, rules) else b"false"
-    return orjson.Fragment(b'%b,"age_s":%.1f,"stale":%b}' % (price.json_head, age, stale))
-
-
-def refusal(request: web.Request, age: float, rules: Rules) -> web.Response | None:
-    """The 503 for an answer of that age where the policy is to refuse; None if it may be served."""
-    if judge(age, rules) is not Verdict.REFUSED:
-        return None
-    detail = warning(age, rules)
-    hint = 'Stale prices are served, marked, with [freshness] policy = "serve"; why they are stale: ledgerd status'
-    return problem(request, 503, "stale", detail[0].upper() + detail[1:] + ".", hint=hint, headers=WAIT)
+    return answer_one(request, snapshot, Found(b"price", price.json_head, price.as_of), limit)
 
 
 def _snapshot(request: web.Request) -> Snapshot:
@@ -108,53 +162,27 @@ def _snapshot(request: web.Request) -> Snapshot:
     return request.app[DEPS].ledger.snapshot(names["realm"], names["league"])
 
 
-def _age(as_of: int, deps: Deps) -> dict[str, Any]:
-    """``as_of``, ``age_s`` and ``stale``; and ``warning``, if it is."""
-    rules = deps.freshness()
-    age = age_s(as_of, deps.clock.now())
-    stale = is_stale(age, rules)
-    fields = {"as_of": _text(as_of), "age_s": round(age, 1), "stale": stale}
-    return {**fields, "warning": warning(age, rules)} if stale else fields
+def _head(snapshot: Snapshot, age: Aged) -> dict[str, Any]:
+    return {"realm": snapshot.realm, "league": snapshot.league, **age}
 
 
-@lru_cache(maxsize=1024)
-def _text(as_of: int) -> str:
-    """The time in words, made once for an hour: it costs more than the rest of a look-up's own work."""
-    return rfc3339(as_of)
+def _etag(snapshot: Snapshot, limit: Limit, staleness: int) -> str:
+    return copies.etag(snapshot.tag, f"{staleness:x}", limit.policy, limit.max_age_s)
 
 
-def _head(snapshot: Snapshot, as_of: int, deps: Deps) -> dict[str, Any]:
-    return {"realm": snapshot.realm, "league": snapshot.league, **_age(as_of, deps)}
+def _cursor(price: Price) -> Cursor:
+    return Cursor(-price.value_traded_24h, price.id)
 
 
-def _realm(realm: str, snapshots: Sequence[Snapshot], deps: Deps) -> dict[str, Any]:
-    newest = max((snapshot.as_of for snapshot in snapshots), default=None)
-    unknown = {"as_of": None, "age_s": None, "stale": None}
-    freshness = unknown if newest is None else _age(newest, deps)
-    busiest_first = sorted(snapshots, key=lambda snapshot: (-snapshot.newest_hour_s, -len(snapshot.prices)))
-    return {"realm": realm, **freshness, "leagues": [_league(snapshot, deps) for snapshot in busiest_first]}
-
-
-def _league(snapshot: Snapshot, deps: Deps) -> dict[str, Any]:
-    return {
-        "league": snapshot.league,
-        **_age(snapshot.as_of, deps),
-        "currencies": len(snapshot.prices),
-        "divine_in_chaos": snapshot.divine_in_chaos,
-        "href": str(URL.build(path=f"/v1/{snapshot.realm}/{snapshot.league}/currency")),
-    }
-
-
-def _etag(snapshot: Snapshot, rules: Rules, staleness: int) -> str:
-    """Weak: two answers of one tag differ in ``age_s`` alone."""
-    return f'W/"{snapshot.tag}-{staleness:x}-{rules.policy}-{rules.currency_max_age_s:g}"'
-
-
-def _has(request: web.Request, etag: str) -> bool:
-    """True if the client's copy is still right."""
-    asked = request.headers.get("If-None-Match", "")
-    return asked.strip() == "*" or etag in (tag.strip() for tag in asked.split(","))
-
-
-def _cached(etag: str) -> dict[str, str]:
-    return {"ETag": etag, "Cache-Control": CACHE}
+ENDPOINTS = (
+    Endpoint(ONE_PATH, get_currency, CurrencyAnswer, example="/v1/pc/Mirage/currency/divine", has_copies=True),
+    Endpoint(
+        LIST_PATH,
+        get_currencies,
+        CurrencyList,
+        ListQuery,
+        example="/v1/pc/Mirage/currency?limit=3",
+        has_formats=True,
+        has_copies=True,
+    ),
+)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ledgerd.clock import Clock
-from ledgerd.ledger.freshness import Rules
+from ledgerd.config import Freshness, Secret, Sql
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.status import Status
 from ledgerd.store.engine import Engine
+from ledgerd.upstream.lending import Lending
 from ledgerd.web.answers import Busy
 
 QUERIES_MAX = 1
@@ -30,8 +31,14 @@ class Deps:
     status: Callable[[], Status]
     """Must neither wait nor raise: ``/status`` always answers."""
     clock: Clock
-    freshness: Callable[[], Rules]
+    freshness: Callable[[], Freshness]
     version: str
+    sql: Callable[[], Sql] = Sql
+    """The rules of the public ``/sql``."""
+    throttle: Lending | None = None
+    """Turns at upstream for other jobs; None without the role ``harvest``."""
+    throttler_key: Callable[[], Secret] = Secret
+    """What others must show to use it; empty: they may not."""
     serves_prices: bool = True
     """The role ``api``; without it there is no ``/v1`` and no snapshot to wait for."""
 

@@ -1,78 +1,155 @@
 """A currency's past prices, asked of the engine: bounded, a few at a time."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
 
 from ledgerd.clock import HOUR_S, rfc3339
-from ledgerd.ledger.freshness import age_s, is_stale
+from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.store.engine import Row
+from ledgerd.web.ages import NO_AGE, MaybeAged, aged
 from ledgerd.web.answers import BadRequest, answer
-from ledgerd.web.deps import DEPS, Deps, turn
-from ledgerd.web.params import choice, moment, only
+from ledgerd.web.deps import DEPS, turn
+from ledgerd.web.endpoint import Endpoint
+from ledgerd.web.params import choice, moment
 
 HISTORY_PATH = "/v1/{realm}/{league}/currency/{currency:.+}/history"
 POINTS_MAX = 2_000
 TIMEOUT_S = 10.0
 STEPS_S = {"hour": HOUR_S, "day": 24 * HOUR_S}
 DEFAULT_POINTS = {"hour": 7 * 24, "day": 90}
-FIELDS = ("chaos", "divine", "open", "high", "low", "units", "confidence", "low_sample", "hours")
+CACHE = {"Cache-Control": "public, max-age=60"}
 
 
-def routes() -> list[web.RouteDef]:
-    """The routes of this file."""
-    return [web.get(HISTORY_PATH, get_history)]
+@with_config(SHAPE)
+class CurrencyPoint(TypedDict):
+    """One step of a currency's past: values of its last hour, extremes of all its hours."""
+
+    begin: Moment
+    as_of: Moment
+    """The end of its last hour with trade."""
+    chaos: float | None
+    divine: float | None
+    open: float | None
+    high: float | None
+    low: float | None
+    units: int
+    """Units traded in the step."""
+    confidence: float
+    low_sample: bool
+    hours: int
+    """Hours with trade."""
 
 
-async def get_history(request: web.Request) -> web.StreamResponse:
-    """Prices of a currency by hour or by day, oldest first; spans without trade have no point."""
+@with_config(SHAPE)
+class CurrencyHistory(MaybeAged):
+    """A currency's past, oldest first; steps without trade have no point. The age is that of the newest point."""
+
+    realm: str
+    league: str
+    id: str
+    name: str
+    from_: Annotated[Moment, Field(alias="from")]
+    to: Moment
+    step: str
+    points: list[CurrencyPoint]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanQuery:
+    """Parameters of a history."""
+
+    from_: int | None = moment(
+        about="The beginning, RFC 3339 with its zone or unix seconds; rounded down to a whole step"
+    )
+    to: int | None = moment(about="The end, not included; now unless given")
+    step: str = choice("hour", tuple(STEPS_S), about="The length of a step; days are UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From when to when, in unix seconds, by steps of ``step_s``."""
+
+    from_s: int
+    to_s: int
+    step_s: int
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        return next(name for name, step_s in STEPS_S.items() if step_s == self.step_s)
+
+
+async def get_currency_history(request: web.Request, asked: SpanQuery) -> web.StreamResponse:
+    """A currency's past prices by hour or by day, oldest first; spans without trade have no point."""
     deps = request.app[DEPS]
-    only(request.query, ("from", "to", "step"))
-    span = _span(request.query, deps.clock.now())
+    span = span_of(asked, deps.clock.now())
     snapshot = deps.ledger.snapshot(request.match_info["realm"], request.match_info["league"])
     currency = deps.ledger.currency_id(snapshot, request.match_info["currency"])
-    params = {"realm": snapshot.realm, "league": snapshot.league, "currency": currency, **span}
+    params = {"realm": snapshot.realm, "league": snapshot.league, "currency": currency, **asdict(span)}
     async with turn(request.app):
         rows = await deps.engine.rows(deps.queries["ledger_history"], params, timeout_s=TIMEOUT_S)
+    limit = deps.freshness().limit("currency", "currency_one")
     body = {
         "realm": snapshot.realm,
         "league": snapshot.league,
         "id": currency,
         "name": deps.ledger.label(snapshot.realm, currency),
-        **_age(rows, deps),
-        "from": rfc3339(span["from_s"]),
-        "to": rfc3339(span["to_s"]),
-        "step": "day" if span["step_s"] > HOUR_S else "hour",
+        **(aged(rows[-1][1], deps.clock.now(), limit) if rows else NO_AGE),
+        **span_json(span),
         "points": [_point(row) for row in rows],
     }
-    return answer(body, headers={"Cache-Control": "public, max-age=60"})
+    return answer(body, headers=CACHE)
 
 
-def _span(query: Mapping[str, str], now_s: float) -> dict[str, int]:
-    """``from_s`` (its span's beginning), ``to_s`` and ``step_s`` of a query; BadRequest if they make no sense."""
-    step = choice(query, "step", tuple(STEPS_S), "hour")
-    step_s = STEPS_S[step]
-    to_s = moment(query, "to", int(now_s))
-    from_s = moment(query, "from", max(0, to_s - DEFAULT_POINTS[step] * step_s)) // step_s * step_s
+def span_of(asked: SpanQuery, now_s: float) -> Span:
+    """The span a query asks for; BadRequest if it makes no sense."""
+    step_s = STEPS_S[asked.step]
+    to_s = int(now_s) if asked.to is None else asked.to
+    first_s = max(0, to_s - DEFAULT_POINTS[asked.step] * step_s) if asked.from_ is None else asked.from_
+    from_s = first_s // step_s * step_s
     if from_s >= to_s:
         raise BadRequest(f"from ({rfc3339(from_s)}) is not before to ({rfc3339(to_s)}).", "Swap them.")
     points = -(-(to_s - from_s) // step_s)
     if points > POINTS_MAX:
-        hint = f"Ask for at most {POINTS_MAX} points: a shorter time" + (", or step=day." if step == "hour" else ".")
-        raise BadRequest(f"From {rfc3339(from_s)} to {rfc3339(to_s)} there are {points} {step}s.", hint)
-    return {"from_s": from_s, "to_s": to_s, "step_s": step_s}
+        hint = f"Ask for at most {POINTS_MAX} points: a shorter time" + (
+            ", or step=day." if asked.step == "hour" else "."
+        )
+        raise BadRequest(f"From {rfc3339(from_s)} to {rfc3339(to_s)} there are {points} {asked.step}s.", hint)
+    return Span(from_s, to_s, step_s)
 
 
-def _age(rows: list[Row], deps: Deps) -> dict[str, Any]:
-    """How old the newest point is. History is never refused for age: being old is what it is for."""
-    if not rows:
-        return {"as_of": None, "age_s": None, "stale": None}
-    as_of = rows[-1][1]
-    age = age_s(as_of, deps.clock.now())
-    return {"as_of": rfc3339(as_of), "age_s": round(age, 1), "stale": is_stale(age, deps.freshness())}
+def span_json(span: Span) -> dict[str, str]:
+    """The span as it stands in an answer."""
+    return {"from": rfc3339(span.from_s), "to": rfc3339(span.to_s), "step": span.step}
 
 
-def _point(row: Row) -> dict[str, Any]:
-    begin_s, as_of_s, *values = row
-    return {"begin": rfc3339(begin_s), "as_of": rfc3339(as_of_s), **dict(zip(FIELDS, values, strict=True))}
+def _point(row: Row) -> CurrencyPoint:
+    begin_s, as_of_s, chaos, divine, first, high, low, units, confidence, low_sample, hours = row
+    return CurrencyPoint(
+        begin=rfc3339(begin_s),
+        as_of=rfc3339(as_of_s),
+        chaos=chaos,
+        divine=divine,
+        open=first,
+        high=high,
+        low=low,
+        units=units,
+        confidence=confidence,
+        low_sample=low_sample,
+        hours=hours,
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        HISTORY_PATH,
+        get_currency_history,
+        CurrencyHistory,
+        SpanQuery,
+        example="/v1/pc/Mirage/currency/divine/history?step=day",
+    ),
+)

@@ -108,9 +108,11 @@ def _etl(status: Status) -> Iterator[Metric]:
 
 
 def _prices(ledger: Ledger, now_s: float) -> Metric:
-    labels = ["realm", "league"]
+    labels = ["realm", "league", "layer"]
     family = GaugeMetricFamily("ledgerd_newest_price_age_seconds", "Age of a league's newest prices.", labels=labels)
-    for realm, leagues in ledger.realms().items():
-        for league, snapshot in leagues.items():
-            family.add_metric([realm, league], age_s(snapshot.as_of, now_s))
+    for realm, leagues in ledger.markets().items():
+        for league, market in leagues.items():
+            for layer, prices in (("currency", market.currency), ("items", market.items)):
+                if prices is not None:
+                    family.add_metric([realm, league, layer], age_s(prices.as_of, now_s))
     return family

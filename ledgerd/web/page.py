@@ -21,10 +21,11 @@ HEADERS = {
 
 def routes() -> list[web.RouteDef]:
     """The routes of this file."""
-    return [web.get(path, _serving(name, content_type)) for path, (name, content_type) in FILES.items()]
+    return [web.get(path, serving(name, content_type)) for path, (name, content_type) in FILES.items()]
 
 
-def _serving(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+def serving(name: str, content_type: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A handler that answers with the file ``name`` of the folder."""
     text = (FOLDER / name).read_text(encoding="utf-8")
 
     async def get_file(request: web.Request) -> web.Response:

@@ -3,8 +3,8 @@
 import runpy
 
 NAMES = (
-    "norm_hours", "norm_truth", "exchange_layout", "lookup", "throttle", "river", "listings", "item_truth", "server",
-    "slice",
+    "norm_hours", "norm_truth", "exchange_layout", "lookup", "item_ledger", "fuzz_api", "throttle", "river", "listings",
+    "item_truth", "server", "slice",
 )  # fmt: skip
 
 for name in NAMES:

@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
+from ledgerd.config import Freshness
 from ledgerd.web.app import create_app
 from tests.prices import CHAOS, DIVINE, HOUR_S, MARKET, NO_STORE, World, gold
 from tests.webclient import browsing, problem_of
@@ -53,6 +54,12 @@ async def test_a_price_carries_its_values_its_age_and_its_evidence(client, world
             "change_24h": 0.02,
             "change_7d": None,
             "volatility_24h": 0.003,
+            "liquidity": {
+                "turnover_24h": 135_000.0,
+                "sell_through": 0.9,
+                "time_to_sell_s": 9600.0,
+                "spread": 0.01,
+            },
             "evidence": {
                 "units": 40,
                 "units_24h": 900,
@@ -162,7 +169,7 @@ async def test_a_stale_answer_that_is_served_says_so(client, world, path):
 
 @pytest.mark.parametrize("path", [LIST, f"{LIST}/divine"])
 async def test_where_stale_prices_are_refused_the_answer_is_503_and_when_to_come_back(client, world, path):
-    world.rules.policy = "refuse"
+    world.rules = Freshness(policy="refuse")
     assert (await client.get(path)).status == 200
 
     await world.clock.advance(3901)
@@ -177,7 +184,7 @@ async def test_a_policy_that_is_reloaded_holds_from_the_next_request(client, wor
     await world.clock.advance(3901)
     statuses = []
     for policy in ("serve", "refuse", "serve"):
-        world.rules.policy = policy
+        world.rules = Freshness(policy=policy)
         statuses.append((await client.get(LIST)).status)
 
     assert statuses == [200, 503, 200]
@@ -186,7 +193,7 @@ async def test_a_policy_that_is_reloaded_holds_from_the_next_request(client, wor
 async def test_an_old_price_in_a_fresh_league_is_marked_or_withheld_by_the_policy(client, world):
     await world.load(rows=[gold(DIVINE), gold(CHAOS, HOUR_S - 7200)])
     served = await (await client.get(LIST)).json()
-    world.rules.policy = "refuse"
+    world.rules = Freshness(policy="refuse")
     refused = await (await client.get(LIST)).json()
 
     assert {price["tag"]: price["stale"] for price in served["prices"]} == {"divine": False, "chaos": True}

@@ -104,12 +104,12 @@ async def test_a_currency_without_a_price_now_still_has_its_history(client, worl
     assert (answer["id"], answer["as_of"], answer["points"]) == (MIRROR, None, [])
 
 
-async def test_an_engine_that_is_away_is_503_and_a_query_it_refuses_is_no_crash(client, world):
+async def test_an_engine_that_is_away_is_503_and_a_query_it_refuses_is_a_fault_of_ours(client, world):
     world.engine.error = NO_STORE
     away = await client.get(PATH)
     await problem_of(away, 503, "unavailable")
     world.engine.error = QueryRefused("Unknown column.")
-    await problem_of(await client.get(PATH), 400, "query-refused")
+    await problem_of(await client.get(PATH), 500, "crashed")
 
     assert int(away.headers["Retry-After"]) > 0
 

@@ -1,0 +1,67 @@
+"""An address of the Ledger API, declared once: its route, its parameters and its documentation all come from here."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from ledgerd.web.params import Nothing, read
+
+PATH_NAMES: Mapping[str, str] = {
+    "realm": "pc, xbox, sony or poe2; in any case",
+    "league": "the league's name, in any case",
+    "currency": "trade tag, name, alias or metadata id; in any case",
+    "key": "item key, as in a search's answer; its | and spaces percent-encoded",
+    "account": "the seller's account name",
+    "stash": "the stash's id",
+    "source": "a source's name, such as exchange-pc or river-pc",
+}
+"""What the names in paths stand for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """One method at one path; ``serve`` gets the request and its parameters, read and checked.
+
+    The first paragraph of ``serve``'s docstring says what it answers, in words for its users.
+    """
+
+    path: str
+    """As aiohttp has it; what stands in braces is one of `PATH_NAMES`."""
+    serve: Callable[[web.Request, Any], Awaitable[web.StreamResponse]]
+    answer: Any
+    """The type of the JSON it answers with 200."""
+    query: type = Nothing
+    """A dataclass of parameters, see ``params``."""
+    method: str = "GET"
+    body: Any = None
+    """The type of the JSON it takes."""
+    example: str = ""
+    """What to ask for to see it work, on the demo's pc/Mirage: path and query; with a body, the body."""
+    example_body: Any = None
+    statuses: tuple[int, ...] = (400, 404, 503)
+    """What it may answer beside 200, as problems."""
+    has_formats: bool = False
+    """It answers rows, in any of ``rows.FORMATS``."""
+    has_copies: bool = False
+    """It answers with an ETag, and 304 to who has the copy already."""
+    content_type: str = "application/json"
+    key: str = field(default="", kw_only=True)
+    """The header its key goes in; empty: open to everybody."""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one request."""
+        is_bare = self.query is Nothing and not request.query_string
+        return await self.serve(request, NOTHING if is_bare else read(self.query, request.query))
+
+
+NOTHING = Nothing()
+
+
+def routes(endpoints: Iterable[Endpoint]) -> list[web.RouteDef]:
+    """The routes of ``endpoints``, in their order."""
+    return [
+        web.get(each.path, each.handle) if each.method == "GET" else web.route(each.method, each.path, each.handle)
+        for each in endpoints
+    ]

@@ -1,0 +1,118 @@
+"""What turns over most, and how long it takes to sell."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import with_config
+from typing_extensions import TypedDict
+
+from ledgerd.clock import UPSTREAM_DELAY_S
+from ledgerd.ledger.shape import SHAPE, Moment
+from ledgerd.store.engine import Row
+from ledgerd.store.queries import load_queries
+from ledgerd.web.ages import MaybeAged, moment
+from ledgerd.web.answers import answer
+from ledgerd.web.copies import CACHE
+from ledgerd.web.deps import DEPS, Deps, turn
+from ledgerd.web.endpoint import Endpoint
+from ledgerd.web.items import Place
+from ledgerd.web.light import market_age
+from ledgerd.web.params import choice, count
+
+LIMIT_MAX = 1_000
+TIMEOUT_S = 10.0
+KINDS = {"all": ("currency", "item"), "currency": ("currency",), "item": ("item",)}
+
+
+@with_config(SHAPE)
+class Turnover(TypedDict):
+    """How fast one thing turns over; what each figure means of items and of currencies: docs/gold.md."""
+
+    kind: str
+    """``currency`` or ``item``."""
+    id: str
+    """A currency's metadata id, an item's key."""
+    name: str
+    turnover_24h: float | None
+    """In chaos."""
+    sold_24h: int
+    """Pieces traded, of items listings that likely sold."""
+    stock: int
+    """Pieces on offer."""
+    listings: int
+    """0 of currencies: the exchange does not tell orders apart."""
+    spread: float | None
+    """As a share."""
+    sell_through: float | None
+    """The share of what was on offer that sold."""
+    time_to_sell_s: float | None
+    """How long what is on offer lasts at the day's pace."""
+    confidence: float
+    """Of the price."""
+    batch_id: str
+    as_of: Moment
+
+
+@with_config(SHAPE)
+class LiquidityAnswer(MaybeAged, Place):
+    """What turned over most in 24 h, in chaos, most first. The age is that of the older layer."""
+
+    liquidity: list[Turnover]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidityQuery:
+    """Parameters of a list by liquidity."""
+
+    kind: str = choice("all", tuple(KINDS), about="Only things of this kind")
+    limit: int = count(50, most=LIMIT_MAX, about="At most that many")
+
+
+async def get_liquidity(request: web.Request, asked: LiquidityQuery) -> web.StreamResponse:
+    """What turned over most in a league in 24 h, how much is on offer, and how long that takes to sell."""
+    deps = request.app[DEPS]
+    market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
+    age = market_age(market, deps, "liquidity", asked.kind)
+    params = {
+        "realm": market.realm,
+        "league": market.league,
+        "kinds": list(KINDS[asked.kind]),
+        "limit": asked.limit,
+        "delay_s": int(UPSTREAM_DELAY_S),
+    }
+    async with turn(request.app):
+        rows = await deps.engine.rows(load_queries("api.sql")["liquidity"], params, timeout_s=TIMEOUT_S)
+    head = {"realm": market.realm, "league": market.league, **age}
+    return answer(
+        {**head, "liquidity": [_turnover(market.realm, row, deps) for row in rows]}, headers={"Cache-Control": CACHE}
+    )
+
+
+def _turnover(realm: str, row: Row, deps: Deps) -> Turnover:
+    kind, thing, turnover, sold, stock, listings, spread, sell_through, time_to_sell_s, confidence, batch, as_of_s = row
+    return Turnover(
+        kind=kind,
+        id=thing,
+        name=deps.ledger.label(realm, thing) if kind == "currency" else thing.split("|")[1],
+        turnover_24h=turnover,
+        sold_24h=sold,
+        stock=stock,
+        listings=listings,
+        spread=spread,
+        sell_through=sell_through,
+        time_to_sell_s=time_to_sell_s,
+        confidence=confidence,
+        batch_id=batch,
+        as_of=moment(as_of_s),
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        "/v1/{realm}/{league}/liquidity",
+        get_liquidity,
+        LiquidityAnswer,
+        LiquidityQuery,
+        example="/v1/pc/Mirage/liquidity?kind=currency&limit=5",
+    ),
+)

@@ -1,0 +1,65 @@
+"""A whole league's prices in one answer, for tools that keep a copy."""
+
+import asyncio
+from dataclasses import dataclass
+from itertools import chain
+
+from aiohttp import web
+from pydantic import with_config
+
+from ledgerd.ledger.shape import SHAPE
+from ledgerd.web import copies
+from ledgerd.web.ages import MaybeAged
+from ledgerd.web.deps import DEPS
+from ledgerd.web.endpoint import Endpoint
+from ledgerd.web.items import Place
+from ledgerd.web.light import FIELDS, Light, light_rows, market_age
+from ledgerd.web.params import choice, names
+from ledgerd.web.rows import FORMATS, Rows, respond
+
+
+@with_config(SHAPE)
+class PriceList(MaybeAged, Place):
+    """Every price of a league: currencies, most traded first, then items by key. The age is that of the older layer."""
+
+    count: int
+    prices: list[Light]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricesQuery:
+    """Parameters of a whole league."""
+
+    kind: str = choice("all", ("all", "currency", "item"), about="Only things of this kind")
+    fields: tuple[str, ...] = names(FIELDS, about="Of each price these fields alone, commas between them")
+    format: str = choice("json", tuple(FORMATS), about="How the rows are written")
+
+
+async def get_prices(request: web.Request, asked: PricesQuery) -> web.StreamResponse:
+    """Every price of a league in a few fields each: for tools that keep a copy and ask again with its ETag."""
+    deps = request.app[DEPS]
+    market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
+    age = market_age(market, deps, "prices", asked.kind)
+    snapshots = [market.currency if asked.kind != "item" else None, market.items if asked.kind != "currency" else None]
+    served = [snapshot for snapshot in snapshots if snapshot is not None]
+    tag = copies.etag(*(snapshot.tag for snapshot in served), "stale" if age["stale"] else "fresh")
+    if (unmodified := copies.unmodified(request, tag)) is not None:
+        return unmodified
+    rows = [await asyncio.to_thread(light_rows, snapshot) for snapshot in served]
+    count = sum(map(len, rows))
+    body = {"realm": market.realm, "league": market.league, **age, "count": count}
+    found = Rows(body, "prices", chain.from_iterable(rows), count, Light, tag, asked.fields)
+    return await respond(request, found, asked.format)
+
+
+ENDPOINTS = (
+    Endpoint(
+        "/v1/{realm}/{league}/prices",
+        get_prices,
+        PriceList,
+        PricesQuery,
+        example="/v1/pc/Mirage/prices?kind=item&fields=id,chaos",
+        has_formats=True,
+        has_copies=True,
+    ),
+)

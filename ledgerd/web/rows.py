@@ -1,0 +1,243 @@
+"""Answers of many rows: a page of them, some of their fields, in the format asked for, streamed, kept for a moment."""
+
+import asyncio
+import base64
+import binascii
+import sys
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol
+
+import orjson
+from aiohttp import web
+from isal import isal_zlib
+
+from ledgerd.ledger.items import Cursor
+from ledgerd.web import copies
+from ledgerd.web.answers import BadRequest
+from ledgerd.web.deps import DEPS, turn
+from ledgerd.web.edge import headers_of
+from ledgerd.web.encoding import GZIP_WBITS, accepted
+from ledgerd.web.flat import columns, flat_select
+from ledgerd.web.params import SHOWN_MAX, Param, declared
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+WHOLE_ROWS_MAX = 200
+"""Answers up to this size go out whole, and are packed by the middleware like any other."""
+PIECE_ROWS = 500
+KEPT_BYTES_MAX = 32 << 20
+"""All copies kept together; a league's prices are about 3 MB, packed 300 KB."""
+HEAD_FIELDS = {
+    "as_of": "Ledgerd-As-Of",
+    "age_s": "Ledgerd-Age-S",
+    "stale": "Ledgerd-Stale",
+    "count": "Ledgerd-Count",
+    "next": "Ledgerd-Next",
+}
+"""What stands beside the rows in JSON, as header fields."""
+TABULAR_TIMEOUT_S = 30.0
+QUERY_BYTES_MAX = 256 << 20
+"""A server gets the rows inside the query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A format: its content type, and what ClickHouse calls it; empty where the rows are JSON already."""
+
+    content_type: str
+    engine_name: str = ""
+
+
+FORMATS: Mapping[str, Form] = {
+    "json": Form("application/json"),
+    "ndjson": Form("application/x-ndjson"),
+    "csv": Form("text/csv", "CSVWithNames"),
+    "arrow": Form("application/vnd.apache.arrow.stream", "ArrowStream"),
+    "parquet": Form("application/vnd.apache.parquet", "Parquet"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What there is to answer."""
+
+    head: Mapping[str, Any]
+    """What stands beside the rows in JSON; of it `HEAD_FIELDS` reach the other formats."""
+    name: str
+    """What the rows are called in JSON."""
+    rows: Iterable[bytes]
+    """JSON objects. Where there are many they are taken in a thread."""
+    count: int
+    """How many."""
+    shape: Any
+    """The TypedDict each is."""
+    tag: str
+    """The answer's ETag."""
+    fields: Sequence[str] = ()
+    """Of each row these alone, if any are named."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """Packed bodies of large answers, for as long as their Cache-Control lets others keep them."""
+
+    _bodies: OrderedDict[tuple[str, ...], tuple[float, bytes]] = field(default_factory=OrderedDict)
+    _bytes: int = 0
+
+    def get(self, key: tuple[str, ...], now_s: float) -> bytes | None:
+        """The body of ``key``, if it is not older than `copies.CACHE_S` at the loop's time ``now_s``."""
+        made_s, body = self._bodies.get(key, (-1e9, b""))
+        return body if now_s - made_s <= copies.CACHE_S else None
+
+    def put(self, key: tuple[str, ...], body: bytes, now_s: float) -> None:
+        """Keep ``body``; the oldest make way."""
+        self._bytes += len(body) - len(self._bodies.pop(key, (0.0, b""))[1])
+        self._bodies[key] = (now_s, body)
+        while self._bytes > KEPT_BYTES_MAX:
+            self._bytes -= len(self._bodies.popitem(last=False)[1][1])
+
+
+KEPT = web.AppKey("kept", Kept)
+
+
+class _Packer(Protocol):
+    """What packs a stream piece by piece, as zlib and zstd have it."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Some more."""
+        ...
+
+    def flush(self) -> bytes:
+        """The rest."""
+        ...
+
+
+class _Plain:
+    """Packs nothing."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """``data`` as it is."""
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is left."""
+        return b""
+
+
+async def respond(request: web.Request, found: Rows, form: str) -> web.StreamResponse:
+    """``found`` in the format ``form`` of `FORMATS`: whole if it is small, else streamed, and kept for a moment.
+
+    Whether the client has a copy its handler has looked: long before there are rows.
+    """
+    headers = {**copies.headers(found.tag), **_head_fields(found.head), "Content-Type": FORMATS[form].content_type}
+    if FORMATS[form].engine_name:
+        body = await _tabular(request, found, FORMATS[form].engine_name)
+        return web.Response(body=body, headers=headers)
+    if found.count <= WHOLE_ROWS_MAX:
+        return web.Response(body=b"".join(_pieces(found, form)), headers=headers)
+    return await _streamed(request, found, form, headers)
+
+
+async def _streamed(request: web.Request, found: Rows, form: str, headers: Mapping[str, str]) -> web.StreamResponse:
+    encoding = accepted(request.headers.get("Accept-Encoding", "")) or ""
+    packed_as = {"Vary": "Accept-Encoding", **({"Content-Encoding": encoding} if encoding else {})}
+    kept, loop = request.app[KEPT], asyncio.get_running_loop()
+    key = (request.path_qs, found.tag, encoding)
+    body = kept.get(key, loop.time())
+    if body is not None:
+        return web.Response(body=body, headers={**headers, **packed_as})
+    response = web.StreamResponse(headers={**headers_of(request.path), **headers, **packed_as})
+    sent = []
+    with suppress(ConnectionResetError):  # the client has gone
+        await response.prepare(request)
+        async for piece in _packed(found, form, encoding):
+            sent.append(piece)
+            await response.write(piece)
+        await response.write_eof()
+        kept.put(key, b"".join(sent), loop.time())
+    return response
+
+
+async def _packed(found: Rows, form: str, encoding: str) -> AsyncIterator[bytes]:
+    """The body in pieces, each made and packed in a thread: together they take too long for the loop."""
+    packer = _packer(encoding)
+    pieces = _pieces(found, form)
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+        if packed := await asyncio.to_thread(packer.compress, piece):
+            yield packed
+    if rest := packer.flush():
+        yield rest
+
+
+def _packer(encoding: str) -> _Packer:
+    if encoding == "zstd":
+        packer: _Packer = zstd.ZstdCompressor(3)
+        return packer
+    return isal_zlib.compressobj(1, wbits=GZIP_WBITS) if encoding == "gzip" else _Plain()
+
+
+def _pieces(found: Rows, form: str) -> Iterator[bytes]:
+    """The JSON or NDJSON of ``found``, `PIECE_ROWS` rows at a time."""
+    rows = iter(found.rows if not found.fields else _picked(found.rows, found.fields))
+    is_json = form == "json"
+    between = b"," if is_json else b"\n"
+    if is_json:
+        yield orjson.dumps(found.head).removesuffix(b"}") + b',"%b":[' % found.name.encode()
+    is_first = True
+    while some := list(islice(rows, PIECE_ROWS)):
+        yield (b"" if is_first else between) + between.join(some)
+        is_first = False
+    yield b"]}" if is_json else b"" if is_first else b"\n"
+
+
+def _picked(rows: Iterable[bytes], names: Sequence[str]) -> Iterator[bytes]:
+    for row in rows:
+        facts = orjson.loads(row)
+        yield orjson.dumps({name: facts[name] for name in names if name in facts})
+
+
+async def _tabular(request: web.Request, found: Rows, engine_name: str) -> bytes:
+    """The rows as a table the engine writes; fields of objects are columns: ``evidence_units``."""
+    engine = request.app[DEPS].engine
+    described = columns(found.shape)
+    lines = await asyncio.to_thread(lambda: b"\n".join(found.rows))
+    sql = flat_select({name: kind for name, kind in described.items() if not found.fields or name in found.fields})
+    async with turn(request.app):
+        return await engine.text(
+            sql, engine_name, {"rows": lines.decode()}, timeout_s=TABULAR_TIMEOUT_S,
+            settings={"max_threads": 1, "max_query_size": QUERY_BYTES_MAX},
+        )  # fmt: skip
+
+
+def _head_fields(head: Mapping[str, Any]) -> dict[str, str]:
+    """What those who get no JSON must know: how old the answer is, how many rows it has, and how it goes on."""
+    told = {field: head.get(name) for name, field in HEAD_FIELDS.items()}
+    return {field: orjson.dumps(value).decode().strip('"') for field, value in told.items() if value is not None}
+
+
+def cursor(*, about: str) -> Any:  # noqa: ANN401  a field stands for its value
+    """Where the page begins, as the answer before named it: a `Cursor`, None if it is not given."""
+
+    def parse(name: str, text: str) -> Cursor:
+        try:
+            parts = orjson.loads(base64.urlsafe_b64decode(text.encode("ascii")))
+        except (binascii.Error, ValueError):
+            parts = None
+        match parts:
+            case [None | int() | float() as rank, str() as key] if not isinstance(rank, bool):
+                return Cursor(rank, key)
+        raise BadRequest(f"{name} is {text[:SHOWN_MAX]!r}.", "Take it from `next` of the answer before, as it is.")
+
+    return declared(None, Param(about, {"type": "string", "minLength": 1}, parse))
+
+
+def next_cursor(after: Cursor | None) -> str | None:
+    """What `cursor` reads again; None at the end."""
+    return None if after is None else base64.urlsafe_b64encode(orjson.dumps(list(after))).decode()
