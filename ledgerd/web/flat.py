@@ -29,20 +29,34 @@ def flat_select(described: Mapping[str, str]) -> str:
     Not by the table function ``format``: that is refused where a query may only read.
     """
     structure = ", ".join(f"{quoted(name)} {_as_read(kind)}" for name, kind in described.items())
-    chosen = ", ".join(column for name, kind in described.items() for column in _flat(name, kind))
+    made = [column for name, kind in described.items() for column in _flat(name, kind)]
+    chosen = ", ".join(f"{value} AS {quoted(column)}" for column, value in made)
     lines = f"SELECT JSONExtract(arrayJoin(splitByChar('\n', {{rows:String}})), {string(f'Tuple({structure})')}) AS row"
     return f"SELECT {chosen} FROM ({lines})"  # noqa: S608  names and types of our own shapes
 
 
-def _flat(name: str, kind: str) -> list[str]:
+def csv_head(described: Mapping[str, str]) -> str:
+    """The line of CSV that names the columns."""
+    return ",".join(f'"{name}"' for name in _names(described))
+
+
+def csv_select(described: Mapping[str, str]) -> str:
+    """SELECT of the lines of CSV that `flat_select` has as rows: a server writes no other format into an answer."""
+    chosen = ", ".join(quoted(name) for name in _names(described))
+    return f"SELECT formatRowNoNewline('CSV', {chosen}) FROM ({flat_select(described)})"  # noqa: S608  as above
+
+
+def _names(described: Mapping[str, str]) -> list[str]:
+    return [column for name, kind in described.items() for column, _ in _flat(name, kind)]
+
+
+def _flat(name: str, kind: str) -> list[tuple[str, str]]:
+    """The columns a field makes, each with the SQL of its value."""
     outer = f"tupleElement(row, {string(name)})"
     if not kind.startswith("Tuple("):
-        return [f"{_typed(outer, kind)} AS {quoted(name)}"]
+        return [(name, _typed(outer, kind))]
     fields = [part.split(" ", 1) for part in _split(kind.removeprefix("Tuple(").removesuffix(")"))]
-    return [
-        f"{_typed(f'tupleElement({outer}, {string(inner)})', each)} AS {quoted(f'{name}_{inner}')}"
-        for inner, each in fields
-    ]
+    return [(f"{name}_{inner}", _typed(f"tupleElement({outer}, {string(inner)})", each)) for inner, each in fields]
 
 
 def _split(fields: str) -> list[str]:

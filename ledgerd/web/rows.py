@@ -16,12 +16,13 @@ from aiohttp import web
 from isal import isal_zlib
 
 from ledgerd.ledger.items import Cursor
+from ledgerd.store.engine import SERVER
 from ledgerd.web import copies
 from ledgerd.web.answers import BadRequest
 from ledgerd.web.deps import DEPS, turn
 from ledgerd.web.edge import headers_of
 from ledgerd.web.encoding import GZIP_WBITS, accepted
-from ledgerd.web.flat import columns, flat_select
+from ledgerd.web.flat import columns, csv_head, csv_select, flat_select
 from ledgerd.web.params import SHOWN_MAX, Param, declared
 
 if sys.version_info >= (3, 14):
@@ -43,8 +44,8 @@ HEAD_FIELDS = {
 }
 """What stands beside the rows in JSON, as header fields."""
 TABULAR_TIMEOUT_S = 30.0
-QUERY_BYTES_MAX = 256 << 20
-"""A server gets the rows inside the query."""
+TABULAR_SETTINGS = {"max_threads": 1, "max_query_size": 256 << 20}
+"""In the order they came; and a server gets the rows inside the query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,11 @@ class Form:
     engine_name: str = ""
 
 
+CSV = "CSV"
 FORMATS: Mapping[str, Form] = {
     "json": Form("application/json"),
     "ndjson": Form("application/x-ndjson"),
-    "csv": Form("text/csv", "CSVWithNames"),
+    "csv": Form("text/csv", CSV),
     "arrow": Form("application/vnd.apache.arrow.stream", "ArrowStream"),
     "parquet": Form("application/vnd.apache.parquet", "Parquet"),
 }
@@ -138,7 +140,7 @@ async def respond(request: web.Request, found: Rows, form: str) -> web.StreamRes
     """
     headers = {**copies.headers(found.tag), **_head_fields(found.head), "Content-Type": FORMATS[form].content_type}
     if FORMATS[form].engine_name:
-        body = await _tabular(request, found, FORMATS[form].engine_name)
+        body = await _tabular(request, found, FORMATS[form])
         return web.Response(body=body, headers=headers)
     if found.count <= WHOLE_ROWS_MAX:
         return web.Response(body=b"".join(_pieces(found, form)), headers=headers)
@@ -203,17 +205,32 @@ def _picked(rows: Iterable[bytes], names: Sequence[str]) -> Iterator[bytes]:
         yield orjson.dumps({name: facts[name] for name in names if name in facts})
 
 
-async def _tabular(request: web.Request, found: Rows, engine_name: str) -> bytes:
+async def _tabular(request: web.Request, found: Rows, form: Form) -> bytes:
     """The rows as a table the engine writes; fields of objects are columns: ``evidence_units``."""
     engine = request.app[DEPS].engine
-    described = columns(found.shape)
+    described = {name: kind for name, kind in columns(found.shape).items() if not found.fields or name in found.fields}
+    if form.engine_name == CSV:
+        return await _csv(request, found, described)
+    if engine.info.name == SERVER:
+        hint = "Ask it for format=csv or ndjson; Parquet and Arrow come from the server itself: clickhouse-client"
+        raise BadRequest("The data are on a server, which writes no such answers through ledgerd.", hint)
     lines = await asyncio.to_thread(lambda: b"\n".join(found.rows))
-    sql = flat_select({name: kind for name, kind in described.items() if not found.fields or name in found.fields})
     async with turn(request.app):
         return await engine.text(
-            sql, engine_name, {"rows": lines.decode()}, timeout_s=TABULAR_TIMEOUT_S,
-            settings={"max_threads": 1, "max_query_size": QUERY_BYTES_MAX},
+            flat_select(described), form.engine_name, {"rows": lines.decode()}, timeout_s=TABULAR_TIMEOUT_S,
+            settings=TABULAR_SETTINGS,
         )  # fmt: skip
+
+
+async def _csv(request: web.Request, found: Rows, described: Mapping[str, str]) -> bytes:
+    engine, rows, sql = request.app[DEPS].engine, iter(found.rows), csv_select(described)
+    lines = [csv_head(described)]
+    async with turn(request.app):
+        while some := await asyncio.to_thread(lambda: list(islice(rows, PIECE_ROWS))):
+            params = {"rows": b"\n".join(some).decode()}
+            made = await engine.rows(sql, params, timeout_s=TABULAR_TIMEOUT_S, settings=TABULAR_SETTINGS)
+            lines += [str(line) for (line,) in made]
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _head_fields(head: Mapping[str, Any]) -> dict[str, str]:

@@ -16,11 +16,10 @@ from ledgerd import cli, reach
 from ledgerd.ask import convert, export, place, tables
 from ledgerd.errors import UsageError
 from ledgerd.web.app import create_offline_app
-from tests.prices import CHAOS, DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, World, gold, item
+from tests.prices import CHAOS, DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, NO_STORE, World, item
 from tests.unit.config_files import write
 
 AS_OF, ITEMS_AS_OF = "2025-10-09T09:00:00Z", "2025-10-09T08:55:00Z"
-SHARD = "Metadata/Items/Currency/CurrencyDuplicateShard"
 
 
 @pytest.fixture
@@ -31,12 +30,13 @@ def typed(monkeypatch, capsys, tmp_path):
         if name.startswith(("POE_", "CH_")):
             monkeypatch.delenv(name)
 
-    def type_(*words, rows=MARKET, items=ITEMS, later_s=0.0, history=(), create=create_offline_app):
+    def type_(*words, rows=MARKET, items=ITEMS, later_s=0.0, history=(), error=None, create=create_offline_app):
         @asynccontextmanager
         async def ledger(config, *, prices=True):
             world = World(rows, items=items)
             world.engine.answers["history"] = list(history)
             await world.load()
+            world.engine.error = error
             await world.clock.advance(later_s)
             server = TestServer(create(world.deps()))
             async with server, aiohttp.ClientSession(server.make_url("/")) as session:
@@ -84,6 +84,12 @@ def test_a_currency_shows_its_price_its_past_its_evidence_and_its_age(shown):
     assert "  confidence 0.97" in lines
     assert "  from 40 units in 12 markets, 24 of the last 24 h, 160 of 7 d" in lines
     assert lines[-1] == f"  as of {AS_OF}, 0 s ago"
+
+
+def test_a_price_is_told_without_its_past_where_the_engine_is_away(shown):
+    lines = shown("price", "div", error=NO_STORE)
+
+    assert lines[1:3] == ["  150 chaos   1 divine   (24 h 147.5 to 155)", "  1h +1.0%   24h +2.0%   7d -"]
 
 
 def test_an_item_named_in_words_shows_the_plain_one_and_the_others_of_its_name(shown):
@@ -153,8 +159,7 @@ def test_what_is_not_there_is_a_sentence_with_what_is_near(typed, words, said):
 
 
 def test_a_currency_without_a_price_is_not_answered_with_another_of_a_like_name(typed):
-    rows = [*MARKET, gold(SHARD, chaos=7.0)]
-    code, out, err = typed("price", "mirror", rows=rows)
+    code, out, err = typed("price", "mirror", items=[item("unique|Mirror Image|base=Ring")])
 
     assert (code, out) == (1, "")
     assert "Mirror of Kalandra has had no price in pc/Mirage for 7 days. Where it had one: ledgerd sql" in err
