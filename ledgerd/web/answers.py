@@ -160,9 +160,9 @@ def problem_of(request: web.Request, error: Exception) -> web.StreamResponse:
     match error:
         case web.HTTPException():
             return _of_http(request, error)
-        case LedgerdError() if not isinstance(
-            error, QueryRefused
-        ):  # a query of ours is a fault of ours
+        case web.RequestPayloadError():  # cut off, or not packed as it says
+            return problem(request, 400, "bad-request", "The body cannot be read.", hint="Send it whole, and unpacked.")
+        case LedgerdError() if not isinstance(error, QueryRefused):  # a query of ours is a fault of ours
             return _of_ledgerd(request, error)
     resource = request.match_info.route.resource
     route = resource.canonical if resource else request.path

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import orjson
 from aiohttp import web
+from multidict import CIMultiDict
 
 from ledgerd.ledger.freshness import Limit, age_s, warning
 from ledgerd.ledger.items import ItemSnapshot
@@ -12,6 +13,9 @@ from ledgerd.ledger.snapshot import Snapshot
 from ledgerd.web import copies
 from ledgerd.web.ages import admit, moment
 from ledgerd.web.deps import DEPS
+
+_HEADERS = CIMultiDict({"Content-Type": "application/json", "Cache-Control": copies.CACHE})
+"""Made once: aiohttp takes a copy as it is, and would go through anything else name by name."""
 
 
 class Found(NamedTuple):
@@ -37,9 +41,9 @@ def answer_one(request: web.Request, snapshot: Snapshot | ItemSnapshot, found: F
     body = b'{%b,"as_of":"%b","age_s":%.1f,"stale":%b%b,"%b":%b,"age_s":%.1f,"stale":%b}}' % (
         _place(snapshot.realm, snapshot.league), moment(as_of).encode(), age, is_stale, told, name, head, age, is_stale,
     )  # fmt: skip
-    return web.Response(
-        body=body, headers={"Content-Type": "application/json", "ETag": etag, "Cache-Control": copies.CACHE}
-    )
+    headers = _HEADERS.copy()
+    headers["ETag"] = etag
+    return web.Response(body=body, headers=headers)
 
 
 @lru_cache(maxsize=256)

@@ -248,6 +248,13 @@ async def test_a_body_that_says_it_is_no_json_is_refused(client):
     await problem_of(await client.post("/v1/prices", data="realm=pc"), 415, "not-json")
 
 
+async def test_a_body_that_is_not_packed_as_it_says_is_refused(client):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    response = await client.post("/v1/prices", data=b"{}", headers=headers)
+
+    await problem_of(response, 400, "bad-request")
+
+
 async def test_movers_are_gains_and_losses_among_what_is_sure(client):
     answer = await get(client, "/v1/pc/Mirage/movers?span=24h&limit=2")
 
