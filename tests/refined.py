@@ -69,7 +69,18 @@ async def take_hours(engine, folder: Path):
     at_s = NEWEST_S + HOUR_S + 120.0
     await land(engine, 0, first_s, *bodies, source="exchange-pc", retrieved_at_s=at_s)
     await commit(engine, 0, first_s, hours=HOURS, source="exchange-pc", retrieved_at_s=at_s)
-    gap = ("exchange-pc", "pc", str(first_s - HOUR_S), str(first_s), first_s - HOUR_S, first_s, "never was", "b", 0, at_s)
+    gap = (
+        "exchange-pc",
+        "pc",
+        str(first_s - HOUR_S),
+        str(first_s),
+        first_s - HOUR_S,
+        first_s,
+        "never was",
+        "b",
+        0,
+        at_s,
+    )
     await engine.insert("bronze_gaps", GAP_COLUMNS, [gap], token="gap")
 
 

@@ -154,7 +154,7 @@ async def get_currency(request: web.Request, asked: Nothing) -> web.StreamRespon
     limit = deps.freshness().limit(LAYER, "currency_one")
     snapshot = _snapshot(request)
     price = deps.ledger.price(snapshot, request.match_info["currency"])
-    return answer_one(request, snapshot, Found(b"price", price.json_head, price.as_of), limit)
+    return answer_one(request, snapshot, Found(b"price", price.json_head, price.as_of), deps.clock.now(), limit)
 
 
 def _snapshot(request: web.Request) -> Snapshot:

@@ -26,6 +26,10 @@ KEYED = "/v1/throttle"
 """Below this no page of another origin may ask, whatever key it found."""
 
 
+class Finished(web.Response):
+    """An answer that has all its headers and is not worth packing: it leaves as it is."""
+
+
 def edged(handler: Handler) -> Handler:
     """``handler``, whose errors leave as problems and whose answers leave packed, with the headers they need.
 
@@ -37,7 +41,7 @@ def edged(handler: Handler) -> Handler:
             response = await handler(request)
         except Exception as error:  # noqa: BLE001  the edge of one request: aiohttp would answer it in HTML and no event
             response = problem_of(request, error)
-        if isinstance(response, web.Response):
+        if isinstance(response, web.Response) and not isinstance(response, Finished):
             response.headers.update(headers_of(request.path))
             if isinstance(response.body, bytes) and len(response.body) >= LEAST_BYTES:
                 await pack(request, response)

@@ -101,7 +101,7 @@ async def get_item(request: web.Request, asked: Nothing) -> web.StreamResponse:
     snapshot = snapshot_of(request)
     place = deps.ledger.item(snapshot, request.match_info["key"])
     found = Found(b"item", snapshot.rows[place], float(snapshot.columns.as_of[place]))
-    return answer_one(request, snapshot, found, limit)
+    return answer_one(request, snapshot, found, deps.clock.now(), limit)
 
 
 def snapshot_of(request: web.Request) -> ItemSnapshot:

@@ -12,9 +12,9 @@ from ledgerd.ledger.items import ItemSnapshot
 from ledgerd.ledger.snapshot import Snapshot
 from ledgerd.web import copies
 from ledgerd.web.ages import admit, moment
-from ledgerd.web.deps import DEPS
+from ledgerd.web.edge import OPEN, Finished
 
-_HEADERS = CIMultiDict({"Content-Type": "application/json", "Cache-Control": copies.CACHE})
+_HEADERS = CIMultiDict({**OPEN, "Content-Type": "application/json", "Cache-Control": copies.CACHE})
 """Made once: aiohttp takes a copy as it is, and would go through anything else name by name."""
 
 
@@ -26,10 +26,12 @@ class Found(NamedTuple):
     as_of: float
 
 
-def answer_one(request: web.Request, snapshot: Snapshot | ItemSnapshot, found: Found, limit: Limit) -> web.Response:
+def answer_one(
+    request: web.Request, snapshot: Snapshot | ItemSnapshot, found: Found, now_s: float, limit: Limit
+) -> web.Response:
     """The JSON of one price of ``snapshot``, with its age, or the 304; TooOld if it may not be served."""
     name, head, as_of = found
-    now_s, tag = request.app[DEPS].clock.now(), snapshot.tag
+    tag = snapshot.tag
     age = age_s(as_of, now_s)
     is_stale, told = b"false", b""
     if age > limit.max_age_s:
@@ -43,7 +45,7 @@ def answer_one(request: web.Request, snapshot: Snapshot | ItemSnapshot, found: F
     )  # fmt: skip
     headers = _HEADERS.copy()
     headers["ETag"] = etag
-    return web.Response(body=body, headers=headers)
+    return Finished(body=body, headers=headers)
 
 
 @lru_cache(maxsize=256)

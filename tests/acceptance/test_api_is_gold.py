@@ -171,9 +171,13 @@ def is_item(gold, told):
     held = {name: row[name] for name in alike}
     agree(told, {**held, "as_of": rfc(as_of), "age_s": gold.now_s - as_of})
     agree(told, {"change_1h": change(row["chaos"], gold.before.get(row["key"])), "change_24h": None})
-    agree(told["evidence"], {name: row[name] for name in ("listings", "units", "sellers", "rests_on_sellers", "batch_id")})
+    agree(
+        told["evidence"], {name: row[name] for name in ("listings", "units", "sellers", "rests_on_sellers", "batch_id")}
+    )
     agree(told["evidence"], {"last_seen": rfc(row["last_seen"])})
-    agree(told["liquidity"], {name: fluid[name] for name in ("turnover_24h", "sell_through", "time_to_sell_s", "spread")})
+    agree(
+        told["liquidity"], {name: fluid[name] for name in ("turnover_24h", "sell_through", "time_to_sell_s", "spread")}
+    )
     assert [value or 0.0 for value in told["sparkline"]] == pytest.approx(row["sparkline"], rel=1e-5)
 
 
@@ -235,7 +239,10 @@ async def currency_past(gold):
         assert len(told["points"]) == len(held)
         for point, row in zip(told["points"], held, strict=True):
             agree(point, {name: row[name] for name in ("chaos", "divine", "units", "confidence", "low_sample")})
-            agree(point, {"begin": rfc(row["hour_s"]), "as_of": rfc(row["hour_s"] + HOUR_S), "high": row["chaos"], "hours": 1})
+            agree(
+                point,
+                {"begin": rfc(row["hour_s"]), "as_of": rfc(row["hour_s"] + HOUR_S), "high": row["chaos"], "hours": 1},
+            )
 
 
 async def item_list(gold):
@@ -329,7 +336,9 @@ async def moved_most(gold):
     told = await gold.get(f"{HERE}/movers", span="1h", min_confidence=0.5, limit=100)
     held = [(row["change_1h"], row["id"]) for row in gold.newest_of.values() if row["confidence"] >= 0.5]
     held += [
-        (change(row["chaos"], gold.before.get(key)), key) for key, row in gold.priced.items() if row["confidence"] >= 0.5
+        (change(row["chaos"], gold.before.get(key)), key)
+        for key, row in gold.priced.items()
+        if row["confidence"] >= 0.5
     ]
     up = sorted((by for by, _ in held if by is not None and by > 0), reverse=True)[:100]
     down = sorted(by for by, _ in held if by is not None and by < 0)[:100]
@@ -351,7 +360,10 @@ async def turnover(gold):
         for each in told["liquidity"]:
             row = held[each["id"]]
             as_of = math.floor(row["as_of"]) - DELAY_S if kind == "item" else newest_s + HOUR_S
-            agree(each, {name: fact for name, fact in row.items() if name not in {"hour_s", "as_of"}} | {"as_of": rfc(as_of)})
+            agree(
+                each,
+                {name: fact for name, fact in row.items() if name not in {"hour_s", "as_of"}} | {"as_of": rfc(as_of)},
+            )
         sums = [each["turnover_24h"] or 0.0 for each in told["liquidity"]]
         assert sums == sorted(sums, reverse=True)
 
@@ -455,9 +467,9 @@ async def etl(gold):
     told = await gold.get("/v1/etl", limit=1000)
     held = await gold.engine.rows("SELECT step, source, seq, rows, outcome FROM etl_runs")
     assert held
-    assert sorted((run["step"], run["source"], run["seq"], run["rows"], run["outcome"]) for run in told["runs"]) == sorted(
-        (step, name, seq, rows, outcome) for step, name, seq, rows, outcome in held
-    )
+    assert sorted(
+        (run["step"], run["source"], run["seq"], run["rows"], run["outcome"]) for run in told["runs"]
+    ) == sorted((step, name, seq, rows, outcome) for step, name, seq, rows, outcome in held)
     assert {step["behind"] for step in told["steps"]} == {0}
 
 

@@ -16,7 +16,7 @@ from ledgerd import cli, reach
 from ledgerd.ask import convert, export, place, tables
 from ledgerd.errors import UsageError
 from ledgerd.web.app import create_offline_app
-from tests.prices import CHAOS, DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, NO_STORE, World, item
+from tests.prices import CHAOS, DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, NO_STORE, World, gold, item
 from tests.unit.config_files import write
 
 AS_OF, ITEMS_AS_OF = "2025-10-09T09:00:00Z", "2025-10-09T08:55:00Z"
@@ -30,12 +30,15 @@ def typed(monkeypatch, capsys, tmp_path):
         if name.startswith(("POE_", "CH_")):
             monkeypatch.delenv(name)
 
-    def type_(*words, rows=MARKET, items=ITEMS, later_s=0.0, history=(), error=None, create=create_offline_app):
+    def type_(
+        *words, rows=MARKET, items=ITEMS, later_s=0.0, history=(), error=None, realms=("pc",), create=create_offline_app
+    ):
         @asynccontextmanager
         async def ledger(config, *, prices=True):
             world = World(rows, items=items)
             world.engine.answers["history"] = list(history)
-            await world.load()
+            for realm in realms:
+                await world.load(realm)
             world.engine.error = error
             await world.clock.advance(later_s)
             server = TestServer(create(world.deps()))
@@ -114,6 +117,10 @@ def test_a_key_its_beginning_or_the_beginning_of_a_name_is_enough(shown, words):
     assert f"  {HEADHUNTER}" in shown("price", words)
 
 
+def test_an_exact_name_goes_before_whatever_else_has_the_word(shown):
+    assert "  gem|Clarity" in shown("price", "clarity")
+
+
 def test_an_item_nobody_can_price_says_so(shown):
     lines = shown("price", "farrul")
 
@@ -148,6 +155,7 @@ def test_a_wide_key_loses_its_middle_and_is_found_by_what_is_left(shown):
         ("hedhunter", f"'{HEADHUNTER}|corrupted=true'? Type: ledgerd price '{HEADHUNTER}'"),
         ("divne orb", "Did you mean 'Divine Orb'? Type: ledgerd price 'Divine Orb'"),
         ("xyzzy", "There is nothing named 'xyzzy' in pc/Mirage. Type: ledgerd top"),
+        ("xyz'zy", """There is nothing named "xyz'zy" in pc/Mirage."""),
         ("unique|Nobody|base=Nothing", "There is nothing named 'unique|Nobody|base=Nothing' in pc/Mirage."),
     ],
 )
@@ -181,6 +189,24 @@ def test_a_league_without_items_still_finds_currencies_by_words_and_says_where_i
 
 def test_a_league_without_currencies_answers_with_items(shown):
     assert f"  {HEADHUNTER}" in shown("price", "headhunter", rows=())
+    assert "items as of" in shown("top", rows=())[-1]
+
+
+def test_the_league_that_is_not_named_is_the_largest_of_the_first_realm_that_is_configured(shown):
+    small = gold(DIVINE, league="Standard", hour_s=HOUR_S + 3600)
+
+    assert shown("price", "div", rows=[*MARKET, small], realms=("poe2", "pc"))[0] == "Divine Orb in pc/Mirage"
+    assert shown("price", "div", "--realm", "poe2", "--league", "standard", rows=[*MARKET, small], realms=("poe2",))[
+        0
+    ] == ("Divine Orb in poe2/Standard")
+
+
+@pytest.mark.parametrize("command", [["price", "div"], ["convert", "3", "div"], ["top"], ["top", "--movers"]])
+def test_a_league_that_is_not_there_is_a_sentence_with_those_that_are(typed, command):
+    code, out, err = typed(*command, "--league", "Mirag")
+
+    assert (code, out) == (1, "")
+    assert "Did you mean 'Mirage'? What has prices: ledgerd sql" in err
 
 
 @pytest.mark.parametrize(
@@ -259,10 +285,11 @@ def test_a_currency_that_cannot_be_converted_names_what_is_near(typed):
 
 def test_what_leads_is_ranked_over_both_layers(shown):
     lines = shown("top", "--limit", "4")
-    (head, *rows) = lines[2:7]
+    (heads, *rows) = lines[2:7]
 
     assert lines[0] == "pc/Mirage: what turned over most in 24 h"
-    assert head.split() == ["name", "chaos", "24h", "turnover", "listings", "sure", "7", "days"]
+    assert len(lines) == 10
+    assert heads.split() == ["name", "chaos", "24h", "turnover", "listings", "sure", "7", "days"]
     assert [row.split("  ")[0] for row in rows] == [
         "Divine Orb",
         "unique|Mageblood|base=Heavy Belt",
@@ -364,29 +391,53 @@ def test_a_file_that_is_there_is_replaced_on_demand_only_and_stays_if_anything_g
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.toml", "out.json"]
 
 
-def breaking_off(deps):
-    """An application whose lists of items end in the middle."""
+def answering(items):
+    """What makes an application whose lists of items ``items`` answers."""
 
-    @web.middleware
-    async def half(request, handler):
-        if not request.path.endswith("/items"):
-            return await handler(request)
-        told = {"Ledgerd-Count": "15", "Ledgerd-As-Of": AS_OF, "Ledgerd-Stale": "false", "Content-Length": "9000"}
-        response = web.StreamResponse(headers=told)
-        await response.prepare(request)
-        await response.write(b'{"key": "unique|Half')
-        request.transport.close()
-        return response
+    def create(deps):
+        @web.middleware
+        async def instead(request, handler):
+            return await items(request) if request.path.endswith("/items") else await handler(request)
 
-    app = create_offline_app(deps)
-    app.middlewares.insert(0, half)
-    return app
+        app = create_offline_app(deps)
+        app.middlewares.insert(0, instead)
+        return app
+
+    return create
+
+
+def head(count, as_of, *, stale="false", **more):
+    """What the head of an answer tells."""
+    return {"Ledgerd-Count": str(count), "Ledgerd-As-Of": as_of, "Ledgerd-Stale": stale, **more}
+
+
+async def half(request):
+    """An answer that ends in the middle."""
+    response = web.StreamResponse(headers=head(15, AS_OF, **{"Content-Length": "9000"}))
+    await response.prepare(request)
+    await response.write(b'{"key": "unique|Half')
+    request.transport.close()
+    return response
+
+
+async def two(request):
+    """Two answers, of which the second is older and stale."""
+    if request.query.get("cursor") == "on":
+        return web.Response(body=b'"key"\n"c"\n', headers=head(1, ITEMS_AS_OF, stale="true"))
+    return web.Response(body=b'"key"\n"a"\n"b"\n', headers=head(2, AS_OF, **{"Ledgerd-Next": "on"}))
+
+
+def test_a_table_of_several_answers_has_its_heads_once_and_the_age_of_the_oldest(typed):
+    code, out, err = typed("export", "items", "--out", "-", "--format", "csv", create=answering(two))
+
+    assert (code, out) == (0, '"key"\n"a"\n"b"\n"c"\n')
+    assert err == f"pc/Mirage, 3 rows, {len(out)} bytes, as of {ITEMS_AS_OF} (stale)\n"
 
 
 def test_an_export_that_breaks_off_leaves_what_was_there(typed, tmp_path):
     file = tmp_path / "out.json"
     file.write_text("mine")
-    code, out, err = typed("export", "items", "--out", str(file), "--force", create=breaking_off)
+    code, out, err = typed("export", "items", "--out", str(file), "--force", create=answering(half))
 
     assert (code, out, file.read_text()) == (1, "", "mine")
     assert err.startswith("ledgerd: The ledger gave no answer: ")

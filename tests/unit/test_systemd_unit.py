@@ -96,5 +96,5 @@ def test_memory_stays_executable_for_the_engines_compiler(service):
 def test_credentials_are_optional(service):
     paths = [value.split(":")[1] for value in service["LoadCredential"]]
 
-    assert len(paths) == 3
+    assert len(paths) == 4
     assert not any(path.startswith("/") for path in paths)
