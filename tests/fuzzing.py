@@ -20,6 +20,7 @@ RIGHTLY_REFUSED = {
     r"^(from|to) is '(?!19[789][1-9]|20|210[0-5])": "the format date-time has years that a price cannot have",
     r"^The body must have one of endpoint and policy": "one of two fields, each of which may be left out",
     r"^The body has headers and no status": "a field that makes sense beside another one alone",
+    r": Input should be a valid integer$": "200.0 is an integer to JSON Schema, and a float to who reads JSON",
 }
 """Why a 400 is right for a request each part of which is right by itself; the problem's ``detail`` to the reason."""
 

@@ -180,6 +180,8 @@ def cut(text: str, room: int) -> str:
 
     >>> cut("unique|Watcher's Eye|base=Prismatic Jewel", 30)
     "unique|Watcher's Eye|bas…Jewel"
+    >>> cut("Maximum", 6)
+    'Max…um'
     """
     if len(text) <= room:
         return text

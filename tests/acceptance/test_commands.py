@@ -22,7 +22,7 @@ from tests.prices import HEADHUNTER, ITEMS
 from tests.store.market import TABLES
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 SOURCE = "exchange-pc"
 HOURS = 4

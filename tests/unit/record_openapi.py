@@ -40,4 +40,4 @@ def record(may_break: bool) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(record("--break" in sys.argv))
+    sys.exit(record("--break" in sys.argv) or None)

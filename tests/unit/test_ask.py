@@ -193,12 +193,12 @@ def test_a_league_without_currencies_answers_with_items(shown):
 
 
 def test_the_league_that_is_not_named_is_the_largest_of_the_first_realm_that_is_configured(shown):
-    small = gold(DIVINE, league="Standard", hour_s=HOUR_S + 3600)
+    larger = [gold(currency, hour_s=HOUR_S - 3600) for currency in (DIVINE, CHAOS)]
+    rows = [*larger, gold(DIVINE, league="Standard")]
+    named = ["--realm", "poe2", "--league", "standard"]
 
-    assert shown("price", "div", rows=[*MARKET, small], realms=("poe2", "pc"))[0] == "Divine Orb in pc/Mirage"
-    assert shown("price", "div", "--realm", "poe2", "--league", "standard", rows=[*MARKET, small], realms=("poe2",))[
-        0
-    ] == ("Divine Orb in poe2/Standard")
+    assert shown("price", "div", rows=rows, items=(), realms=("poe2", "pc"))[0] == "Divine Orb in pc/Mirage"
+    assert shown("price", "div", *named, rows=rows, realms=("pc", "poe2"))[0] == "Divine Orb in poe2/Standard"
 
 
 @pytest.mark.parametrize("command", [["price", "div"], ["convert", "3", "div"], ["top"], ["top", "--movers"]])
@@ -420,18 +420,22 @@ async def half(request):
     return response
 
 
-async def two(request):
-    """Two answers, of which the second is older and stale."""
-    if request.query.get("cursor") == "on":
-        return web.Response(body=b'"key"\n"c"\n', headers=head(1, ITEMS_AS_OF, stale="true"))
-    return web.Response(body=b'"key"\n"a"\n"b"\n', headers=head(2, AS_OF, **{"Ledgerd-Next": "on"}))
+async def three(request):
+    """Three answers, of which the second is the oldest, and stale."""
+    at = request.query.get("cursor", "")
+    told = {
+        "": head(2, AS_OF, **{"Ledgerd-Next": "2"}),
+        "2": head(1, ITEMS_AS_OF, stale="true", **{"Ledgerd-Next": "3"}),
+        "3": head(1, AS_OF),
+    }
+    return web.Response(text={"": '"key"\n"a"\n"b"\n', "2": '"key"\n"c"\n', "3": '"key"\n"d"\n'}[at], headers=told[at])
 
 
 def test_a_table_of_several_answers_has_its_heads_once_and_the_age_of_the_oldest(typed):
-    code, out, err = typed("export", "items", "--out", "-", "--format", "csv", create=answering(two))
+    code, out, err = typed("export", "items", "--out", "-", "--format", "csv", create=answering(three))
 
-    assert (code, out) == (0, '"key"\n"a"\n"b"\n"c"\n')
-    assert err == f"pc/Mirage, 3 rows, {len(out)} bytes, as of {ITEMS_AS_OF} (stale)\n"
+    assert (code, out) == (0, '"key"\n"a"\n"b"\n"c"\n"d"\n')
+    assert err == f"pc/Mirage, 4 rows, {len(out)} bytes, as of {ITEMS_AS_OF} (stale)\n"
 
 
 def test_an_export_that_breaks_off_leaves_what_was_there(typed, tmp_path):

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ledgerd.clock import rfc3339
 from ledgerd.clock import UPSTREAM_DELAY_S as DELAY_S
+from ledgerd.clock import rfc3339
 from ledgerd.harvest.river_book import ENDS_MAX, LIVE_WITHIN_S, RiverBook
 from ledgerd.spool.writer import Committed
 from ledgerd.status import SourceState
