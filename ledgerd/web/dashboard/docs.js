@@ -3,6 +3,7 @@
 
 const TIMEOUT_MS = 30000;
 const SHOWN_CHARS = 100000;
+const LEAGUE = "Mirage"; // of the examples in the document
 const KINDS = { string: "text", number: "number", integer: "whole number", boolean: "true or false", object: "object", null: "null" };
 
 const at = (id) => document.getElementById(id);
@@ -312,10 +313,28 @@ function openNamed() {
   named.scrollIntoView();
 }
 
+// A league of pc that has prices here, best one with items: examples are to work on this server. "" if there is none.
+async function leagueHere() {
+  try {
+    const response = await fetch("/v1/realms", { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const leagues = (await response.json()).realms.find((each) => each.realm === "pc").leagues;
+    return (leagues.find((each) => each.items > 0) || leagues[0]).league;
+  } catch {
+    return ""; // no prices yet, or none of pc
+  }
+}
+
+function localised(text, league) {
+  if (!league) return text;
+  const quoted = JSON.stringify(league).slice(1, -1);
+  return text.replaceAll(`/${LEAGUE}/`, `/${encodeURIComponent(league)}/`).replaceAll(LEAGUE, quoted);
+}
+
 async function show() {
   try {
+    const league = leagueHere();
     const response = await fetch("/openapi.json", { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    spec = await response.json();
+    spec = JSON.parse(localised(await response.text(), await league));
     if (!response.ok) throw new Error(spec.detail);
     at("title").textContent = spec.info.title;
     at("lead").replaceChildren(prose("span", spec.info.description));
