@@ -20,8 +20,8 @@ from ledgerd.errors import (
     StoreUnavailable,
     UsageError,
 )
-from ledgerd.ledger.query import FORMATS
-from ledgerd.ledger.snapshot import nearest
+from ledgerd.spelling import nearest
+from ledgerd.sql.query import FORMATS
 from ledgerd.store.engine import SERVER
 from ledgerd.store.engines import make_engine
 from ledgerd.store.migrate import Migrator

@@ -19,7 +19,7 @@ from ledgerd.errors import NotKnown, QueryRefused, StoreLocked, StoreUnavailable
 from ledgerd.etl.plan import EXCHANGE, RIVER, Step
 from ledgerd.etl.rebuild import Rebuild, begin_again, lost_for_good
 from ledgerd.etl.runner import Runner, load_steps
-from ledgerd.ledger.snapshot import nearest
+from ledgerd.spelling import nearest
 from ledgerd.store.engine import Engine
 from ledgerd.store.migrate import Migrator
 from ledgerd.terminal import steps_at_length, waiting

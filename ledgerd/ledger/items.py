@@ -17,10 +17,10 @@ from typing_extensions import TypedDict
 
 from ledgerd.ledger.search import Entry, Index, Places, search
 from ledgerd.ledger.shape import SHAPE, Moment
+from ledgerd.spelling import SUGGESTIONS_MAX
 
 T = TypeVar("T")
 
-SUGGESTIONS_MAX = 5
 Numbers = NDArray[np.float64]
 """A column; NaN where nobody can say."""
 

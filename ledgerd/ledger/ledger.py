@@ -14,7 +14,8 @@ from ledgerd.errors import NotKnown, NotPricedYet
 from ledgerd.events import ItemsPriced, Priced, emit
 from ledgerd.ledger.items import ItemSnapshot, Part
 from ledgerd.ledger.search import Searched
-from ledgerd.ledger.snapshot import Price, Snapshot, nearest
+from ledgerd.ledger.snapshot import Price, Snapshot
+from ledgerd.spelling import nearest
 from ledgerd.store.engine import Engine, Row
 
 RELOAD_TIMEOUT_S = 30.0

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import OSA
 
+from ledgerd.spelling import ASKED_CHARS_MAX
+
 RESULTS_MAX = 50
-ASKED_CHARS_MAX = 100
-"""Of longer texts the rest is left unread: no name is that long."""
 WORDS_MAX = 8
 NEAR_WORDS_MAX = 3
 """How many words of a text are compared with every word there is: each costs up to a millisecond."""

@@ -1,24 +1,20 @@
 """One league's prices at one time: immutable, indexed by every name a currency goes by (pure)."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 import orjson
-from rapidfuzz import fuzz, process
 
 from ledgerd.chaos_scale.reference import Reference
 from ledgerd.clock import rfc3339
 from ledgerd.errors import NotKnown
 from ledgerd.ledger.freshness import as_of_s
-from ledgerd.ledger.search import ASKED_CHARS_MAX, Entry, Index, Places
+from ledgerd.ledger.search import Entry, Index, Places
+from ledgerd.spelling import SUGGESTIONS_MAX, nearest
 from ledgerd.store.engine import Row
-
-SUGGESTIONS_MAX = 5
-LIKENESS = 60.0
-"""From which two spellings are near, as `fuzz.ratio` has it, of 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,19 +129,6 @@ class Snapshot:
         near_keys = nearest(text, self._by_name, SUGGESTIONS_MAX * 2)
         near_names = dict.fromkeys(self._by_name[key.casefold()].name for key in near_keys)
         return tuple(near_names)[:SUGGESTIONS_MAX]
-
-
-def nearest(text: str, known: Iterable[str], n: int = SUGGESTIONS_MAX) -> tuple[str, ...]:
-    """Up to ``n`` of ``known`` spelt nearly like ``text``, best first, whatever their case.
-
-    >>> nearest("standart", ["Standard", "Hardcore"])
-    ('Standard',)
-    """
-    if len(text) > ASKED_CHARS_MAX:
-        return ()
-    folded = {name.casefold(): name for name in known}
-    close = process.extract(text.casefold(), list(folded), scorer=fuzz.ratio, score_cutoff=LIKENESS, limit=n)
-    return tuple(folded[name] for name, *_ in close)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ from ledgerd.web import (
     realms,
     search,
     sources,
-    sql,
     stash_diffs,
     stashes,
     throttle,
 )
+from ledgerd.web.clickhouse import door
 from ledgerd.web.deps import Deps, carry
 from ledgerd.web.edge import add_routes
 from ledgerd.web.endpoint import routes
@@ -63,7 +63,7 @@ def create_app(deps: Deps) -> web.Application:
         api = [*routes(ENDPOINTS), *docs.routes(ENDPOINTS, deps.version)]
     else:
         api = routes(throttle.ENDPOINTS)  # it goes with the role harvest
-    return _app(deps, BODY_BYTES_MAX, [*api, *operations.routes(), *page.routes(), *sql.routes()])
+    return _app(deps, BODY_BYTES_MAX, [*api, *operations.routes(), *page.routes(), *door.routes()])
 
 
 def create_control_app(deps: Deps) -> web.Application:

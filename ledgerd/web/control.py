@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ledgerd.errors import QueryRefused
-from ledgerd.ledger.query import FORMATS, run_readonly
+from ledgerd.sql.query import FORMATS, run_readonly
 from ledgerd.web.answers import BadQuery, BadRequest
 from ledgerd.web.deps import DEPS, turn
 from ledgerd.web.params import choice, read

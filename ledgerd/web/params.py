@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol, TypeVar
 
-from ledgerd.ledger.snapshot import nearest
+from ledgerd.spelling import nearest
 from ledgerd.web.answers import BadRequest
 
 UNIX_S_MAX = 2**32 - 1

@@ -17,7 +17,7 @@ from ledgerd.etl.plan import EXCHANGE
 from ledgerd.etl.runner import load_steps
 from ledgerd.ledger.items import Cursor
 from ledgerd.ledger.shape import SHAPE, Moment
-from ledgerd.ledger.snapshot import nearest
+from ledgerd.spelling import nearest
 from ledgerd.status import EtlState, EtlStatus, SourceState, SourceStatus
 from ledgerd.store.engine import Row
 from ledgerd.store.queries import load_queries

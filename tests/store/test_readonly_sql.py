@@ -3,7 +3,7 @@
 import pytest
 
 from ledgerd.errors import QueryRefused
-from ledgerd.ledger.query import read, run_readonly
+from ledgerd.sql.query import read, run_readonly
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.migration import split_statements
 from ledgerd.store.queries import schema_root

@@ -27,8 +27,8 @@ from ledgerd.store.engine import EngineInfo
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.native import read_block
 from ledgerd.web import app as web_app
-from ledgerd.web import sqlturns
-from ledgerd.web.sqlguard import check_token
+from ledgerd.web.clickhouse import turns
+from ledgerd.web.clickhouse.guard import check_token
 from tests.clocks import ManualClock
 from tests.prices import World
 from tests.store.conftest import embedded
@@ -368,7 +368,7 @@ async def test_external_tables_are_refused(open_door):
 
 
 async def test_while_all_turns_are_taken_the_next_is_told_to_come_again(open_door, monkeypatch):
-    monkeypatch.setattr(sqlturns, "WAIT_S", 0.05)
+    monkeypatch.setattr(turns, "WAIT_S", 0.05)
     open_door.rules = Sql(enabled=True, queries_max=1, timeout_s=20.0)
     slow = asyncio.create_task(
         open_door.client.post("/sql", data="SELECT count() FROM system.numbers", params={"max_execution_time": "2"})
@@ -393,7 +393,7 @@ async def test_a_turn_that_comes_free_goes_to_who_waits(open_door):
 
 
 async def test_too_many_that_wait_are_sent_away_at_once(open_door, monkeypatch):
-    monkeypatch.setattr(sqlturns, "WAITING_MAX", 0)
+    monkeypatch.setattr(turns, "WAITING_MAX", 0)
 
     await open_door.refused(503, 202)
 

@@ -2,7 +2,7 @@
 
 import re
 
-from ledgerd.ledger.sqlnames import COMBINATORS, SYNTAX, SYSTEM_TABLES, load_names
+from ledgerd.sql.names import COMBINATORS, SYNTAX, SYSTEM_TABLES, load_names
 
 WITHHELD = {
     "asks a model of somebody else's": r"(?i:ai(classify|embed|extract|filter|generate|redact|similarity|translate))",

@@ -9,7 +9,8 @@ import pytest
 
 from ledgerd.errors import NotKnown, NotPricedYet, StoreUnavailable
 from ledgerd.ledger import snapshot as snapshot_module
-from ledgerd.ledger.snapshot import Snapshot, conversion, nearest
+from ledgerd.ledger.snapshot import Snapshot, conversion
+from ledgerd.spelling import nearest
 from tests.prices import CHAOS, DIVINE, EXALTED, HOUR_S, MARKET, MIRROR, NO_STORE, REFERENCE, STRANGE, World, gold
 
 

@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, ip_address
 from aiohttp import web
 
 from ledgerd.config import Sql
-from ledgerd.web.sqlerrors import ACCESS_DENIED, AUTHENTICATION_FAILED, refusal
+from ledgerd.web.clickhouse.errors import ACCESS_DENIED, AUTHENTICATION_FAILED, refusal
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9_][a-z0-9._-]*)(:\d{1,5})?")
 _FOREIGN = {"cross-site", "same-site"}

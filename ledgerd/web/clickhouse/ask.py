@@ -10,8 +10,8 @@ from typing import TypeVar
 from aiohttp import web
 
 from ledgerd.config import Sql
-from ledgerd.ledger.snapshot import nearest
-from ledgerd.web.sqlerrors import BAD_ARGUMENTS, BAD_QUERY_PARAMETER, UNKNOWN_SETTING, refusal
+from ledgerd.spelling import nearest
+from ledgerd.web.clickhouse.errors import BAD_ARGUMENTS, BAD_QUERY_PARAMETER, UNKNOWN_SETTING, refusal
 
 T = TypeVar("T")
 

@@ -8,14 +8,14 @@ from aiohttp import web
 
 from ledgerd.config import Sql
 from ledgerd.errors import QueryRefused, StoreUnavailable
-from ledgerd.ledger.query import read
+from ledgerd.sql.query import read
 from ledgerd.store.engine import SERVER
+from ledgerd.web.clickhouse.ask import Asked, asked
+from ledgerd.web.clickhouse.blocks import with_revision
+from ledgerd.web.clickhouse.errors import NOT_IMPLEMENTED, TOO_LARGE_RESULT, refusal, told
+from ledgerd.web.clickhouse.guard import check_origin, check_token
+from ledgerd.web.clickhouse.turns import TICKET, Turns
 from ledgerd.web.deps import DEPS
-from ledgerd.web.nativeblocks import with_revision
-from ledgerd.web.sqlask import Asked, asked
-from ledgerd.web.sqlerrors import NOT_IMPLEMENTED, TOO_LARGE_RESULT, refusal, told
-from ledgerd.web.sqlguard import check_origin, check_token
-from ledgerd.web.sqlturns import TICKET, Turns
 
 OK = b"Ok.\n"
 _TYPES = (

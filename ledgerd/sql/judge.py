@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ledgerd.errors import QueryRefused
-from ledgerd.ledger.snapshot import nearest
-from ledgerd.ledger.sqlnames import INFORMATION_SCHEMA, Names
-from ledgerd.ledger.sqltree import Node
+from ledgerd.spelling import nearest
+from ledgerd.sql.names import INFORMATION_SCHEMA, Names
+from ledgerd.sql.tree import Node
 
 READONLY, ACCESS_DENIED = 164, 497
 """ClickHouse's error numbers."""

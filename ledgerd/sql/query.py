@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ledgerd.errors import QueryRefused
-from ledgerd.ledger.judge import READONLY, WHAT_WORKS, Judge, check_names
-from ledgerd.ledger.sqlnames import OPERATORS_TABLES, SYSTEM_TABLES, load_names
-from ledgerd.ledger.sqltree import parse_tree
+from ledgerd.sql.judge import READONLY, WHAT_WORKS, Judge, check_names
+from ledgerd.sql.names import OPERATORS_TABLES, SYSTEM_TABLES, load_names
+from ledgerd.sql.tree import parse_tree
 from ledgerd.store.engine import Engine, Settings
 
 TIMEOUT_S = 60.0

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from ledgerd.errors import QueryRefused, StoreUnavailable
-from ledgerd.web import sqlturns
-from ledgerd.web.sqlturns import Turns
+from ledgerd.web.clickhouse import turns as room
+from ledgerd.web.clickhouse.turns import Turns
 
 
 class Engine:
@@ -25,8 +25,8 @@ class Engine:
 
 @pytest.fixture
 def turns(monkeypatch):
-    monkeypatch.setattr(sqlturns, "LOOK_S", 0.001)
-    monkeypatch.setattr(sqlturns, "WAIT_S", 0.05)
+    monkeypatch.setattr(room, "LOOK_S", 0.001)
+    monkeypatch.setattr(room, "WAIT_S", 0.05)
     return Turns()
 
 
@@ -72,8 +72,8 @@ async def test_a_query_that_is_refused_or_done_gives_its_turn_back_at_once(turns
 
 
 async def test_who_waits_is_let_in_one_after_the_other_and_too_many_are_sent_away(turns, monkeypatch):
-    monkeypatch.setattr(sqlturns, "WAITING_MAX", 3)
-    monkeypatch.setattr(sqlturns, "WAIT_S", 5.0)
+    monkeypatch.setattr(room, "WAITING_MAX", 3)
+    monkeypatch.setattr(room, "WAIT_S", 5.0)
     order, running = [], []
 
     async def ask(number):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from ledgerd.errors import QueryRefused, StoreUnavailable
 from ledgerd.store.engine import Engine
-from ledgerd.web.sqlerrors import TOO_MANY_AT_ONCE, refusal
+from ledgerd.web.clickhouse.errors import TOO_MANY_AT_ONCE, refusal
 
 WAIT_S = 5.0
 """How long a query waits for its turn."""

@@ -1,0 +1,1 @@
+"""SQL from people: judged by the engine's own parser before it runs."""
