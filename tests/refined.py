@@ -1,4 +1,4 @@
-"""Real gold in little time: hours and pages of the stand-in, taken in by the daemon's own writers and refined by its steps."""
+"""Real gold in little time: hours and pages of the stand-in, taken in as the daemon does and refined by its steps."""
 
 import asyncio
 import time
@@ -31,14 +31,15 @@ NEWEST_S = hour_of(time.time()) - HOUR_S
 RIVER_AT_S = tuple(NEWEST_S + HOUR_S + 600 - n * HOUR_S for n in (2, 1, 0))
 """When the river was read: once an hour, the last time ten minutes after the newest hour's end."""
 GAP_COLUMNS = (
-    "source", "realm", "cursor_from", "cursor_to", "gap_from", "gap_to", "reason", "batch_id", "page_seq", "retrieved_at",
+    "source", "realm", "cursor_from", "cursor_to", "gap_from", "gap_to", "reason", "batch_id", "page_seq",
+    "retrieved_at",
 )  # fmt: skip
 SOURCES = ("exchange-pc", "river-pc")
 
 
 @asynccontextmanager
 async def refined(folder):
-    """A `World` whose engine in ``folder`` has gold of pc, its ledger loaded; its clock stands 400 s after the river."""
+    """A `World` whose engine in ``folder`` has gold of pc, its ledger loaded; its clock is 400 s after the river."""
     async with embedded(folder) as engine:
         clock = ManualClock(RIVER_AT_S[-1])
         await Migrator(engine, clock).apply()

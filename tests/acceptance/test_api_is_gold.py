@@ -1,8 +1,8 @@
 """What the Ledger API answers is what gold holds: every route beside a plain look into the tables.
 
-The gold is real: hours and pages of the stand-in through the daemon's own writers and steps. Each check reads the tables
-by SQL of its own, `FINAL` and nothing clever, and works out in Python what an answer has to say. A route without a check
-fails.
+The gold is real: hours and pages of the stand-in through the daemon's own writers and steps. Each check reads the
+tables by SQL of its own, `FINAL` and nothing clever, and works out in Python what an answer has to say. A route without
+a check fails.
 """
 
 import math
@@ -150,8 +150,10 @@ CURRENCY_LIMIT_S = 3900
 
 def currency_facts(row):
     """A currency as ``/currency`` must tell it, its evidence apart."""
-    evidence = ("units", "units_24h", "value_traded_24h", "markets", "spread", "rests_on_hours", "hours_24h", "hours_7d",
-                "batch_id")  # fmt: skip
+    evidence = (
+        "units", "units_24h", "value_traded_24h", "markets", "spread", "rests_on_hours", "hours_24h", "hours_7d",
+        "batch_id",
+    )  # fmt: skip
     facts = {name: fact for name, fact in row.items() if name not in {*evidence, "hour_s"}}
     return {**facts, "as_of": rfc(row["hour_s"] + HOUR_S)}, {name: row[name] for name in evidence}
 
@@ -253,7 +255,7 @@ async def item_list(gold):
         is_item(gold, each)
     chaos = [each["chaos"] for each in told["items"] if each["chaos"] is not None]
     assert chaos == sorted(chaos, reverse=True)
-    [n] = [sum(row["confidence"] >= 0.5 and row["category"] == "unique" for row in gold.priced.values())]
+    n = sum(row["confidence"] >= 0.5 and row["category"] == "unique" for row in gold.priced.values())
     assert (await gold.get(f"{HERE}/items", category="unique", min_confidence=0.5, limit=50_000))["count"] == n
 
 
@@ -343,6 +345,7 @@ async def moved_most(gold):
     up = sorted((by for by, _ in held if by is not None and by > 0), reverse=True)[:100]
     down = sorted(by for by, _ in held if by is not None and by < 0)[:100]
 
+    gold.is_as_old(told, gold.items_as_of)
     assert up, "nothing moved: this cannot be checked"
     assert [each["change"] for each in told["up"]] == pytest.approx(up, rel=1e-9)
     assert [each["change"] for each in told["down"]] == pytest.approx(down, rel=1e-9)
@@ -353,6 +356,7 @@ async def moved_most(gold):
 async def turnover(gold):
     for kind in ("item", "currency"):
         told = await gold.get(f"{HERE}/liquidity", kind=kind, limit=1000)
+        gold.is_as_old(told, *((gold.items_as_of,) if kind == "item" else (NEWEST_S + HOUR_S, CURRENCY_LIMIT_S)))
         of_kind = [row for row in gold.liquidity if row["kind"] == kind]
         newest_s = max(row["hour_s"] for row in of_kind)
         held = {row["id"]: row for row in of_kind if row["hour_s"] == newest_s}
@@ -439,6 +443,7 @@ async def layers(gold):
     """Bronze is what the books of the daemon say, silver and gold what the steps have done: here all of it."""
     told = await gold.get(f"{HERE}/freshness")
     for layer in ("bronze", "silver", "gold"):
+        assert told["items"][layer]["age_s"] == gold.now_s - RIVER_AT_S[-1] + DELAY_S
         agree(told["currency"][layer], {"as_of": rfc(NEWEST_S + HOUR_S)})
         agree(told["items"][layer], {"as_of": rfc(RIVER_AT_S[-1] - DELAY_S)})
 
@@ -449,7 +454,8 @@ async def sources(gold):
     assert told.keys() == set(SOURCES)
     assert {name: each["gaps"] for name, each in told.items()} == {name: gaps.get(name, 0) for name in SOURCES}
     [(first_s, at_s)] = await gold.engine.rows(
-        "SELECT min(toUInt32(cursor)), max(toUInt32(next_cursor)) FROM bronze_ingest_checkpoints WHERE source = 'exchange-pc'"
+        "SELECT min(toUInt32(cursor)), max(toUInt32(next_cursor)) FROM bronze_ingest_checkpoints "
+        "WHERE source = 'exchange-pc'"
     )
     agree(told["exchange-pc"]["backfill"], {"from": rfc(first_s), "at": rfc(at_s), "share": 1.0})
 

@@ -135,7 +135,7 @@ async def test_old_prices_are_served_marked_and_with_a_warning(tmp_path):
     async with serving(tmp_path) as (client, deps):
         deps.clock.jump(LONG_S)
         for each in ENDPOINTS:
-            if not route_of(each).tells_age or route_of(each).asks_engine and not route_of(each).is_refused:
+            if not route_of(each).tells_age or (route_of(each).asks_engine and not route_of(each).is_refused):
                 continue  # a history has no points so late
             async with asking(client, each) as answer:
                 told = await answer.json()
