@@ -30,12 +30,12 @@ from ledgerd.web import (
 from ledgerd.web.clickhouse import door
 from ledgerd.web.deps import Deps, carry
 from ledgerd.web.edge import add_routes
-from ledgerd.web.endpoint import routes
+from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.rows import KEPT, Kept
 
 BODY_BYTES_MAX = 1 << 20
 """Bounds what a client may send; a thousand item keys are 100 KB."""
-ENDPOINTS = (
+ENDPOINTS: tuple[Endpoint, ...] = (
     *currency.ENDPOINTS,
     *items.ENDPOINTS,
     *history.ENDPOINTS,
@@ -59,29 +59,30 @@ ENDPOINTS = (
 
 def create_app(deps: Deps) -> web.Application:
     """The public application: the front page, operations and, with the role for it, ``/v1``. Reads only."""
-    if deps.serves_prices:
-        api = [*routes(ENDPOINTS), *docs.routes(ENDPOINTS, deps.version)]
-    else:
-        api = routes(throttle.ENDPOINTS)  # it goes with the role harvest
-    return _app(deps, BODY_BYTES_MAX, [*api, *operations.routes(), *page.routes(), *door.routes()])
+    others = [*operations.routes(), *page.routes(), *door.routes()]
+    if not deps.serves_prices:
+        return _app(deps, BODY_BYTES_MAX, throttle.ENDPOINTS, others)  # which go with the role harvest
+    return _app(deps, BODY_BYTES_MAX, ENDPOINTS, [*docs.routes(ENDPOINTS, deps.version), *others])
 
 
 def create_control_app(deps: Deps) -> web.Application:
     """The application of the unix socket: operations, ``/v1`` and ``/sql``, for whoever may open it (mode 0600)."""
-    return _app(deps, control.SQL_BYTES_MAX, [*routes(ENDPOINTS), *control.routes(), *operations.routes()])
+    return _app(deps, control.SQL_BYTES_MAX, ENDPOINTS, [*control.routes(), *operations.routes()])
 
 
 def create_offline_app(deps: Deps) -> web.Application:
     """``/v1`` and ``/sql``: what can be answered from the data alone, whether a daemon runs or not."""
-    return _app(deps, control.SQL_BYTES_MAX, [*routes(ENDPOINTS), *control.routes()])
+    return _app(deps, control.SQL_BYTES_MAX, ENDPOINTS, control.routes())
 
 
-def _app(deps: Deps, body_bytes_max: int, served: Sequence[web.RouteDef]) -> web.Application:
+def _app(
+    deps: Deps, body_bytes_max: int, endpoints: Sequence[Endpoint], others: Sequence[web.RouteDef]
+) -> web.Application:
     app = web.Application(client_max_size=body_bytes_max)
     carry(app, deps)
     app[KEPT] = Kept()
     app[stashes.RANKINGS] = stashes.Rankings()
     app[announce.LISTENING] = set()
     app.on_shutdown.append(announce.end_streams)
-    add_routes(app, served)
+    add_routes(app, endpoints, others)
     return app

@@ -23,7 +23,7 @@ from ledgerd.web.rows import FORMATS, Rows, cursor, next_cursor, respond
 
 LIMIT_MAX = 10_000
 LIST_PATH = "/v1/{realm}/{league}/currency"
-ONE_PATH = "/v1/{realm}/{league}/currency/{currency:.+(?<!/history)}"
+ONE_PATH = "/v1/{realm}/{league}/currency/{currency:.+}"
 LAYER: Layer = "currency"
 
 
@@ -175,7 +175,14 @@ def _cursor(price: Price) -> Cursor:
 
 
 ENDPOINTS = (
-    Endpoint(ONE_PATH, get_currency, CurrencyAnswer, example="/v1/pc/Mirage/currency/divine", has_copies=True),
+    Endpoint(
+        ONE_PATH,
+        get_currency,
+        CurrencyAnswer,
+        example="/v1/pc/Mirage/currency/divine",
+        has_copies=True,
+        is_hot=True,
+    ),
     Endpoint(
         LIST_PATH,
         get_currencies,

@@ -1,12 +1,14 @@
 """An address of the Ledger API, declared once: its route, its parameters and its documentation all come from here."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from ledgerd.web.params import Nothing, read
+from ledgerd.web.params import Nothing
+
+Guard = Callable[[web.Request], None]
 
 PATH_NAMES: Mapping[str, str] = {
     "realm": "pc, xbox, sony or poe2; in any case",
@@ -47,21 +49,9 @@ class Endpoint:
     has_copies: bool = False
     """It answers with an ETag, and 304 to who has the copy already."""
     content_type: str = "application/json"
-    key: str = field(default="", kw_only=True)
+    key: str = ""
     """The header its key goes in; empty: open to everybody."""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one request."""
-        is_bare = self.query is Nothing and not request.query_string
-        return await self.serve(request, NOTHING if is_bare else read(self.query, request.query))
-
-
-NOTHING = Nothing()
-
-
-def routes(endpoints: Iterable[Endpoint]) -> list[web.RouteDef]:
-    """The routes of ``endpoints``, in their order."""
-    return [
-        web.get(each.path, each.handle) if each.method == "GET" else web.route(each.method, each.path, each.handle)
-        for each in endpoints
-    ]
+    guard: Guard | None = None
+    """Looks at the request before its parameters are read; raises what refuses it."""
+    is_hot: bool = False
+    """Asked all day: its path is of ``onepath``'s form."""

@@ -129,11 +129,12 @@ def _etag(snapshot: ItemSnapshot, limit: Limit, freshness: int) -> str:
 
 ENDPOINTS = (
     Endpoint(
-        "/v1/{realm}/{league}/items/{key:.+(?<!/history)}",
+        "/v1/{realm}/{league}/items/{key:.+}",
         get_item,
         ItemAnswer,
         example="/v1/pc/Mirage/items/unique%7CHeadhunter%7Cbase%3DLeather%20Belt",
         has_copies=True,
+        is_hot=True,
     ),
     Endpoint(
         "/v1/{realm}/{league}/items",

@@ -1,7 +1,6 @@
 """Turns at upstream for other jobs on this address, over HTTP and with a key: ``/v1/throttle``."""
 
 import math
-from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Annotated, NotRequired
@@ -130,16 +129,6 @@ class ReportAnswer(TypedDict):
     """The same, as seconds from now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keyed(Endpoint):
-    """An endpoint that is there for whoever shows the key, and for nobody while there is no key or no throttle."""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one request, the key looked at before anything else."""
-        _check_key(request)
-        return await Endpoint.handle(self, request)
-
-
 async def get_throttle(request: web.Request, asked: Nothing) -> web.StreamResponse:
     """Upstream's rate limits as they stand: policies, rules, what is left of each, restrictions."""
     lending = _lending(request)
@@ -198,7 +187,7 @@ async def post_throttle_report(request: web.Request, asked: Nothing) -> web.Stre
     return answer(reported, headers=NO_STORE)
 
 
-def _check_key(request: web.Request) -> None:
+def check_key(request: web.Request) -> None:
     """Pass the key of ``throttle.api_key``. Digests are compared, so neither length nor first difference shows."""
     key = request.app[DEPS].throttler_key()
     if not key or request.app[DEPS].throttle is None:
@@ -257,8 +246,16 @@ _ACQUIRE_WHAT = 'Send {"endpoint": "account-stash", "wait_s": 10} or {"policy": 
 _REPORT = TypeAdapter(ReportBody)
 _REPORT_WHAT = 'Send {"lease": "…", "status": 200, "headers": {…}}; without status if no answer came.'
 ENDPOINTS = (
-    Keyed("/v1/throttle", get_throttle, ThrottleAnswer, example="/v1/throttle", statuses=(400, 401, 404), key=KEY),
-    Keyed(
+    Endpoint(
+        "/v1/throttle",
+        get_throttle,
+        ThrottleAnswer,
+        example="/v1/throttle",
+        statuses=(400, 401, 404),
+        key=KEY,
+        guard=check_key,
+    ),
+    Endpoint(
         "/v1/throttle/acquire",
         post_throttle_acquire,
         AcquireAnswer,
@@ -268,8 +265,9 @@ ENDPOINTS = (
         example_body={"endpoint": "account-stash", "wait_s": 10},
         statuses=(400, 401, 404, 413, 415),
         key=KEY,
+        guard=check_key,
     ),
-    Keyed(
+    Endpoint(
         "/v1/throttle/report",
         post_throttle_report,
         ReportAnswer,
@@ -279,5 +277,6 @@ ENDPOINTS = (
         example_body={"lease": "0123456789abcdef", "status": 200, "headers": {"X-Rate-Limit-Policy": "a-policy"}},
         statuses=(400, 401, 404, 413, 415),
         key=KEY,
+        guard=check_key,
     ),
 )
