@@ -252,7 +252,9 @@ class Daemon:
 
         async def is_so() -> bool:
             ((reached, committed, refined),) = await self.sql(query)
-            return reached == edge and committed == refined and (await self.status())["spool"]["pages"] == 0
+            status = await self.status()
+            is_up = status["state"] != "starting"  # what was stored before may be seen first
+            return is_up and reached == edge and committed == refined and status["spool"]["pages"] == 0
 
         await self.wait(f"{source} to reach {edge}", is_so, within_s)
 
