@@ -159,22 +159,29 @@ LIMIT {most:UInt32};
 
 -- name: liquidity
 -- What turned over most in a league, of {kinds}: each thing's newest row within a day of its kind's newest hour, and the
--- moment of it. {delay_s}: by how much upstream is late with items.
+-- moment it stands for. {delay_s}: by how much upstream is late with items.
 WITH newest AS
 (
     SELECT kind AS of_kind, max(hour) AS until
     FROM gold_liquidity
     WHERE realm = {realm:String} AND league = {league:String} AND kind IN {kinds:Array(String)}
-        AND hour > (SELECT max(hour) FROM gold_liquidity WHERE realm = {realm:String} AND league = {league:String})
-            - INTERVAL 7 DAY
     GROUP BY of_kind
 )
 SELECT
-    toString(kind) AS of, thing, turnover_24h, sold_24h, stock, listings, spread, sell_through, time_to_sell_s, confidence,
-    batch_id, toInt64(if(kind = 'item', toUnixTimestamp(as_of) - {delay_s:Int64}, toUnixTimestamp(hour) + 3600)) AS as_of_s
-FROM gold_liquidity FINAL
-INNER JOIN newest ON of_kind = kind AND until = hour
-WHERE realm = {realm:String} AND league = {league:String} AND kind IN {kinds:Array(String)}
-    AND hour IN (SELECT until FROM newest)
-ORDER BY turnover_24h DESC NULLS LAST, kind, thing
+    of, thing, turnover_24h, sold_24h, stock, listings, spread, sell_through, time_to_sell_s, confidence, batch_id, as_of_s
+FROM
+(
+    SELECT
+        toString(kind) AS of, thing, turnover_24h, sold_24h, stock, listings, spread, sell_through, time_to_sell_s,
+        confidence, batch_id,
+        toInt64(if(kind = 'item', toUnixTimestamp(as_of) - {delay_s:Int64}, toUnixTimestamp(hour) + 3600)) AS as_of_s
+    FROM gold_liquidity
+    INNER JOIN newest ON of_kind = kind
+    WHERE realm = {realm:String} AND league = {league:String} AND kind IN {kinds:Array(String)}
+        AND hour >= (SELECT min(until) FROM newest) - INTERVAL 1 DAY AND hour > until - INTERVAL 1 DAY
+        AND isValidUTF8(thing)
+    ORDER BY kind, thing, hour DESC, as_of DESC
+    LIMIT 1 BY kind, thing
+)
+ORDER BY turnover_24h DESC NULLS LAST, of, thing
 LIMIT {limit:UInt32};

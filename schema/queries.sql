@@ -158,7 +158,7 @@ FROM
 -- name: ledger_items
 -- The items of {league} at {hour} (unix seconds) with keys from {first} up to {end}: as JSON objects, one a line, in the
 -- order of their keys, and column by column as JSON arrays, in the order of ledger/items.py's Columns. Prices of exactly 1 h, 24 h and 7 d
--- before, and earnings of the newest hour of the last week that has them. {delay_s}: how late upstream is.
+-- before, and earnings of the newest of the last three hours that has them. {delay_s}: how late upstream is.
 WITH
     toDateTime({hour:UInt32}, 'UTC') AS this_hour,
     '%Y-%m-%dT%H:%i:%SZ' AS rfc3339,
@@ -200,7 +200,7 @@ WITH
                 SELECT max(hour)
                 FROM gold_item_roi
                 WHERE realm = {realm:String} AND league = {league:String} AND kind = 'item'
-                    AND hour <= this_hour AND hour > this_hour - INTERVAL 168 HOUR
+                    AND hour <= this_hour AND hour > this_hour - INTERVAL 3 HOUR
             )
     ),
     items AS

@@ -362,7 +362,7 @@ def _popularity(columns: Columns) -> Places:
 
 
 def _entry(key: str) -> Entry:
-    """What an item is found by: its name, its parts, its category and its whole key."""
+    """What an item is found by: its name, its parts and its category."""
     category, _, rest = key.partition("|")
     name, *parts = rest.split("|")
     return Entry((name,), (category.replace("_", " "), *parts))

@@ -92,9 +92,9 @@ class Snapshot:
         prices = sorted(
             (_price(row, realm, reference) for row in rows), key=lambda price: (-price.value_traded_24h, price.id)
         )
-        content = hashlib.blake2b(
-            repr((realm, league, sorted(rows, key=lambda row: str(row[0])))).encode(), digest_size=8
-        )
+        content = hashlib.blake2b(repr((realm, league)).encode(), digest_size=8)
+        for price in prices:
+            content.update(price.json_head)
         hours_s = tuple(sorted({price.hour_s for price in prices}, reverse=True))
         by_name = _by_name(prices, realm, reference)
         return cls(

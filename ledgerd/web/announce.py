@@ -43,7 +43,7 @@ class SnapshotEvent(TypedDict):
     count: int
     """How many prices there are."""
     tag: str
-    """A name of the content; the ETags of answers begin with it."""
+    """A name of the content: another one, another content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,7 @@ async def get_events(request: web.Request, asked: EventsQuery) -> web.StreamResp
     A client that reconnects is told what stands, so nothing has to be remembered for it.
     """
     ledger, listening = request.app[DEPS].ledger, request.app[LISTENING]
+    _check(ledger, asked)
     if len(listening) >= LISTENERS_MAX:
         raise Busy(text=f"{LISTENERS_MAX} listen already.")
     response = web.StreamResponse(headers={**headers_of(request.path), **HEADERS})
@@ -74,8 +75,10 @@ async def get_events(request: web.Request, asked: EventsQuery) -> web.StreamResp
     try:
         with suppress(ConnectionResetError):  # the client has gone
             await response.prepare(request)
+            if request.method == "HEAD":
+                return response
             await response.write(b"retry: %d\n\n" % RETRY_MS)
-            for news in standing(ledger):
+            for news in list(standing(ledger)):
                 await _tell(response, news, asked)
             while True:
                 await _await_news(response, queue, asked)
@@ -83,6 +86,17 @@ async def get_events(request: web.Request, asked: EventsQuery) -> web.StreamResp
         ledger.unsubscribe(queue)
         listening.discard(task)
     return response
+
+
+def _check(ledger: Ledger, asked: EventsQuery) -> None:
+    """NotKnown, with what is near, if no league there is can be meant."""
+    known = [market for leagues in ledger.markets().values() for market in leagues.values()]
+    if known and not any(_is_asked(asked, market.realm, market.league) for market in known):
+        ledger.market(asked.realm or known[0].realm, asked.league or known[0].league)
+
+
+def _is_asked(asked: EventsQuery, realm: str, league: str) -> bool:
+    return asked.realm.casefold() in {"", realm.casefold()} and asked.league.casefold() in {"", league.casefold()}
 
 
 def standing(ledger: Ledger) -> Iterator[Announcement]:
@@ -114,11 +128,7 @@ async def _await_news(response: web.StreamResponse, queue: Announcements, asked:
 
 async def _tell(response: web.StreamResponse, news: Announcement, asked: EventsQuery) -> None:
     """Write one event, if it was asked for."""
-    if not (
-        asked.realm.casefold() in {"", news.realm.casefold()}
-        and asked.league.casefold() in {"", news.league.casefold()}
-        and asked.layer in {"all", news.layer}
-    ):
+    if not (_is_asked(asked, news.realm, news.league) and asked.layer in {"all", news.layer}):
         return
     data = SnapshotEvent(
         realm=news.realm,

@@ -15,6 +15,7 @@ from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.ledger.snapshot import Price, Snapshot
 from ledgerd.web import copies
 from ledgerd.web.ages import Aged, admit, aged, stamped
+from ledgerd.web.answers import BadRequest
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.one import Found, answer_one
@@ -134,6 +135,8 @@ async def get_currencies(request: web.Request, asked: ListQuery) -> web.StreamRe
         return unmodified
     sure = [price for price in snapshot.prices if price.confidence >= asked.min_confidence]
     served = [price for price in sure if limit.policy != "refuse" or price.hour_s not in stale_hours]
+    if asked.cursor is not None and asked.cursor.rank is None:
+        raise BadRequest("cursor is of another list.", "Take it from `next` of an answer of this address.")
     first = 0 if asked.cursor is None else bisect_right(served, asked.cursor, key=_cursor)
     page = served[first : first + asked.limit]
     is_last = first + len(page) == len(served)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -53,10 +53,14 @@ def carry(app: web.Application, deps: Deps) -> None:
     app[TURNS] = asyncio.Semaphore(QUERIES_MAX)
 
 
-@asynccontextmanager
-async def turn(app: web.Application) -> AsyncIterator[None]:
+def turn(app: web.Application) -> AbstractAsyncContextManager[None]:
     """A turn at the engine; Busy if none comes within TURN_WAIT_S."""
-    turns = app[TURNS]
+    return waiting_for(app[TURNS])
+
+
+@asynccontextmanager
+async def waiting_for(turns: asyncio.Semaphore | asyncio.Lock) -> AsyncIterator[None]:
+    """``turns``, ours meanwhile; Busy if that does not come within TURN_WAIT_S."""
     try:
         async with asyncio.timeout(TURN_WAIT_S):
             await turns.acquire()

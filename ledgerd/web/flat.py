@@ -31,8 +31,9 @@ def flat_select(described: Mapping[str, str]) -> str:
     structure = ", ".join(f"{quoted(name)} {_as_read(kind)}" for name, kind in described.items())
     made = [column for name, kind in described.items() for column in _flat(name, kind)]
     chosen = ", ".join(f"{value} AS {quoted(column)}" for column, value in made)
-    lines = f"SELECT JSONExtract(arrayJoin(splitByChar('\n', {{rows:String}})), {string(f'Tuple({structure})')}) AS row"
-    return f"SELECT {chosen} FROM ({lines})"  # noqa: S608  names and types of our own shapes
+    lines = "SELECT arrayJoin(splitByChar('\\n', {rows:String})) AS line"
+    read = f"SELECT JSONExtract(line, {string(f'Tuple({structure})')}) AS row FROM ({lines}) WHERE line != ''"  # noqa: S608  see below
+    return f"SELECT {chosen} FROM ({read})"  # noqa: S608  names and types of our own shapes
 
 
 def csv_head(described: Mapping[str, str]) -> str:

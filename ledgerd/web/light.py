@@ -1,21 +1,24 @@
 """A price in a few fields, the same for currencies and items: what searches, look-ups and whole leagues answer with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from pydantic import with_config
 from typing_extensions import TypedDict
 
 from ledgerd.config import Route
-from ledgerd.ledger.items import ItemSnapshot
+from ledgerd.ledger.freshness import Limit, age_s, is_stale, warning
+from ledgerd.ledger.items import ItemSnapshot, Numbers
 from ledgerd.ledger.ledger import Market
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.ledger.snapshot import Price, Snapshot
-from ledgerd.web.ages import NO_AGE, MaybeAged, admit, aged, moment
+from ledgerd.web.ages import NO_AGE, MaybeAged, admit, moment
 from ledgerd.web.deps import Deps
-
-_made: WeakKeyDictionary[Snapshot | ItemSnapshot, Sequence[bytes]] = WeakKeyDictionary()
 
 
 @with_config(SHAPE)
@@ -40,39 +43,87 @@ class Light(TypedDict, total=False):
     listings: int | None
     """Of an item; null of a currency."""
     as_of: Moment
+    stale: bool
+    """True if it is older than the limit."""
 
 
 FIELDS = tuple(Light.__annotations__)
 
 
-def market_age(market: Market, deps: Deps, route: Route, kind: str = "all") -> MaybeAged:
-    """The age of what a market knows of ``kind``: of the layer that is nearer to its limit. Raises TooOld."""
-    now_s, freshness = deps.clock.now(), deps.freshness()
-    ages = []
-    if market.currency is not None and kind in {"all", "currency"}:
-        ages.append((market.currency.as_of, freshness.limit("currency", route)))
-    if market.items is not None and kind in {"all", "item"}:
-        ages.append((market.items.as_of, freshness.limit("items", route)))
-    for as_of, limit in ages:
-        admit(as_of, now_s, limit)
-    if not ages:
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old what one route answers with may be, at one moment (unix seconds); the limits by kind."""
+
+    now_s: float
+    limits: Mapping[str, Limit]
+
+    @classmethod
+    def of(cls, deps: Deps, route: Route) -> Self:
+        """Those of ``route``, now."""
+        freshness = deps.freshness()
+        limits = {"currency": freshness.limit("currency", route), "item": freshness.limit("items", route)}
+        return cls(deps.clock.now(), limits)
+
+    def is_stale(self, kind: str, as_of: float) -> bool:
+        """True if what stands for ``as_of`` is too old."""
+        return is_stale(age_s(as_of, self.now_s), self.limits[kind])
+
+    def is_served(self, kind: str, as_of: float) -> bool:
+        """False if it is too old and the policy is to refuse."""
+        return self.limits[kind].policy != "refuse" or not self.is_stale(kind, as_of)
+
+
+def market_age(market: Market, ages: Ages, kind: str = "all") -> MaybeAged:
+    """The age of what a market knows of ``kind``: of the older layer; stale if either is. Raises TooOld."""
+    layers = {"currency": market.currency, "item": market.items}
+    return older(
+        {name: each.as_of for name, each in layers.items() if each is not None and kind in {"all", name}}, ages
+    )
+
+
+def older(as_of: Mapping[str, float], ages: Ages) -> MaybeAged:
+    """The age of the oldest of ``as_of``, which are by kind; stale if any is too old for its kind. Raises TooOld."""
+    if not as_of:
         return NO_AGE
-    as_of, limit = min(ages, key=lambda age: age[0] + age[1].max_age_s)
-    told = aged(as_of, now_s, limit)
-    return MaybeAged(**told)
+    for kind, each in as_of.items():
+        admit(each, ages.now_s, ages.limits[kind])
+    oldest = min(as_of.values())
+    told = MaybeAged(as_of=moment(oldest), age_s=round(age_s(oldest, ages.now_s), 1), stale=False)
+    for kind, each in as_of.items():
+        if ages.is_stale(kind, each):
+            told["stale"] = True
+            told["warning"] = warning(age_s(each, ages.now_s), ages.limits[kind])
+    return told
 
 
-def light_of(market: Market, kind: str, place: int) -> Light:
-    """The price at that place of the market's snapshot of ``kind``."""
+def light_of(market: Market, kind: str, place: int, ages: Ages) -> Light | None:
+    """The price at that place of the market's snapshot of ``kind``; None if it is too old to be served."""
     if kind == "currency":
         assert market.currency is not None  # noqa: S101  a hit of a currency is in its snapshot
-        return light_currency(market.currency.prices[place])
-    assert market.items is not None  # noqa: S101  as above
-    return light_item(market.items, place)
+        price = market.currency.prices[place]
+        head, as_of = _of_currency(price), float(price.as_of)
+    else:
+        assert market.items is not None  # noqa: S101  as above
+        head, as_of = _of_item(market.items.rows[place]), float(market.items.columns.as_of[place])
+    if not ages.is_served(kind, as_of):
+        return None
+    head["stale"] = ages.is_stale(kind, as_of)
+    return head
 
 
-def light_currency(price: Price) -> Light:
-    """A currency's price in a few fields."""
+def find(market: Market, name: str, ages: Ages) -> Light | None:
+    """An item's price if there is one of that key, else a currency's of that name, if it may be served."""
+    if market.items is not None and (place := market.items.find(name)) is not None:
+        return light_of(market, "item", place, ages)
+    price = market.currency.find(name) if market.currency is not None else None
+    if price is None or not ages.is_served("currency", price.as_of):
+        return None
+    light = _of_currency(price)
+    light["stale"] = ages.is_stale("currency", price.as_of)
+    return light
+
+
+def _of_currency(price: Price) -> Light:
     return Light(
         kind="currency",
         id=price.id,
@@ -88,12 +139,7 @@ def light_currency(price: Price) -> Light:
     )
 
 
-def light_item(items: ItemSnapshot, place: int) -> Light:
-    """An item's price in a few fields, taken from its whole row."""
-    return _light_item(items.rows[place])
-
-
-def _light_item(head: bytes) -> Light:
+def _of_item(head: bytes) -> Light:
     row = orjson.loads(head + b"}")
     return Light(
         kind="item",
@@ -110,13 +156,40 @@ def _light_item(head: bytes) -> Light:
     )
 
 
-def light_rows(prices: Snapshot | ItemSnapshot) -> Sequence[bytes]:
-    """All prices of a snapshot as JSON, made once and kept as long as it is: 0.3 s of 50,000, so in a thread."""
+@dataclass(frozen=True, slots=True)
+class LightRows:
+    """All prices of a snapshot in a few fields: JSON objects that lack ``stale`` and their brace, and their moments."""
+
+    kind: str
+    heads: Sequence[bytes]
+    as_of: Numbers
+
+    def stale(self, ages: Ages) -> NDArray[np.bool_]:
+        """Which of them are too old."""
+        return ages.now_s - self.as_of > ages.limits[self.kind].max_age_s
+
+    def served(self, ages: Ages) -> NDArray[np.bool_]:
+        """Which of them may be served."""
+        return ~self.stale(ages) if ages.limits[self.kind].policy == "refuse" else np.ones(len(self.heads), np.bool_)
+
+    def rows(self, ages: Ages) -> Iterator[bytes]:
+        """Those that may, whole."""
+        stale = self.stale(ages)
+        for place in map(int, self.served(ages).nonzero()[0]):
+            yield b'%b,"stale":%b}' % (self.heads[place], b"true" if stale[place] else b"false")
+
+
+def light_rows(prices: Snapshot | ItemSnapshot) -> LightRows:
+    """Made once and kept as long as the snapshot is: 0.3 s of 50,000, so in a thread."""
     made = _made.get(prices)
     if made is None:
-        made = _made[prices] = [orjson.dumps(light) for light in _lights(prices)]
+        if isinstance(prices, Snapshot):
+            lights = [orjson.dumps(_of_currency(price))[:-1] for price in prices.prices]
+            made = LightRows("currency", lights, np.asarray([price.as_of for price in prices.prices], np.float64))
+        else:
+            made = LightRows("item", [orjson.dumps(_of_item(row))[:-1] for row in prices.rows], prices.columns.as_of)
+        _made[prices] = made
     return made
 
 
-def _lights(prices: Snapshot | ItemSnapshot) -> Iterable[Light]:
-    return map(light_currency, prices.prices) if isinstance(prices, Snapshot) else map(_light_item, prices.rows)
+_made: WeakKeyDictionary[Snapshot | ItemSnapshot, LightRows] = WeakKeyDictionary()

@@ -16,7 +16,7 @@ from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS, Deps, turn
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import market_age
+from ledgerd.web.light import Ages, older
 from ledgerd.web.params import choice, count
 
 LIMIT_MAX = 1_000
@@ -55,7 +55,7 @@ class Turnover(TypedDict):
 
 @with_config(SHAPE)
 class LiquidityAnswer(MaybeAged, Place):
-    """What turned over most in 24 h, in chaos, most first. The age is that of the older layer."""
+    """What turned over most in 24 h, in chaos, most first. The age is that of the older layer of these figures."""
 
     liquidity: list[Turnover]
 
@@ -72,7 +72,6 @@ async def get_liquidity(request: web.Request, asked: LiquidityQuery) -> web.Stre
     """What turned over most in a league in 24 h, how much is on offer, and how long that takes to sell."""
     deps = request.app[DEPS]
     market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
-    age = market_age(market, deps, "liquidity", asked.kind)
     params = {
         "realm": market.realm,
         "league": market.league,
@@ -82,6 +81,8 @@ async def get_liquidity(request: web.Request, asked: LiquidityQuery) -> web.Stre
     }
     async with turn(request.app):
         rows = await deps.engine.rows(load_queries("api.sql")["liquidity"], params, timeout_s=TIMEOUT_S)
+    newest = {kind: max(row[-1] for row in rows if row[0] == kind) for kind in {row[0] for row in rows}}
+    age = older(newest, Ages.of(deps, "liquidity"))
     head = {"realm": market.realm, "league": market.league, **age}
     return answer(
         {**head, "liquidity": [_turnover(market.realm, row, deps) for row in rows]}, headers={"Cache-Control": CACHE}

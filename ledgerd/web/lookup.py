@@ -6,7 +6,6 @@ from aiohttp import web
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from ledgerd.ledger.ledger import Market
 from ledgerd.ledger.shape import SHAPE
 from ledgerd.web.ages import MaybeAged
 from ledgerd.web.answers import answer
@@ -14,7 +13,7 @@ from ledgerd.web.body import read_body
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Light, light_currency, light_item, market_age
+from ledgerd.web.light import Ages, Light, find, market_age
 from ledgerd.web.params import Nothing
 
 KEYS_MAX = 1_000
@@ -40,7 +39,7 @@ class Looked(TypedDict):
     key: str
     """As it was asked for."""
     price: Light | None
-    """Null: nothing of that name has a price; a search may find what is meant."""
+    """Null: nothing of that name has a price that may be served; a search may find what is meant."""
 
 
 @with_config(SHAPE)
@@ -61,19 +60,12 @@ async def post_prices(request: web.Request, asked: Nothing) -> web.StreamRespons
     wanted = await read_body(request, _READ, _WHAT)
     deps = request.app[DEPS]
     market = deps.ledger.market(wanted["realm"], wanted["league"])
-    age = market_age(market, deps, "lookup")
-    prices = [Looked(key=key, price=_price(market, key)) for key in wanted["keys"]]
+    ages = Ages.of(deps, "lookup")
+    age = market_age(market, ages)
+    prices = [Looked(key=key, price=find(market, key, ages)) for key in wanted["keys"]]
     found = sum(each["price"] is not None for each in prices)
     head = {"realm": market.realm, "league": market.league, **age}
     return answer({**head, "found": found, "prices": prices}, headers={"Cache-Control": "no-store"})
-
-
-def _price(market: Market, key: str) -> Light | None:
-    """An item's price if there is one of that key, else a currency's of that name."""
-    if market.items is not None and (place := market.items.find(key)) is not None:
-        return light_item(market.items, place)
-    price = market.currency.find(key) if market.currency is not None else None
-    return None if price is None else light_currency(price)
 
 
 ENDPOINTS = (

@@ -1,6 +1,6 @@
 """What rose and what fell."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,14 @@ from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Light, light_of, market_age
+from ledgerd.web.light import Ages, Light, light_of, market_age
 from ledgerd.web.params import choice, count, number
 
 SPANS = ("1h", "24h", "7d")
 LIMIT_MAX = 100
+
+Moved = tuple[float, str, int]
+"""A change, the kind of what changed, and its place in its snapshot."""
 
 
 @with_config(SHAPE)
@@ -58,40 +61,53 @@ async def get_movers(request: web.Request, asked: MoversQuery) -> web.StreamResp
     """The largest gains and losses of a league over an hour, a day or a week, among prices that are sure enough."""
     deps = request.app[DEPS]
     market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
-    age = market_age(market, deps, "movers", asked.kind)
-    moved = sorted(_moved(market, asked))
+    ages = Ages.of(deps, "movers")
+    age = market_age(market, ages, asked.kind)
+    moved = sorted([*_currencies(market, asked, ages), *_items(market, asked, ages)])
     body = {
         "realm": market.realm,
         "league": market.league,
         **age,
         "span": asked.span,
-        "up": [_mover(market, *each) for each in reversed(moved[-asked.limit :]) if each[0] > 0],
-        "down": [_mover(market, *each) for each in moved[: asked.limit] if each[0] < 0],
+        "up": list(_movers(market, (each for each in reversed(moved[-asked.limit :]) if each[0] > 0), ages)),
+        "down": list(_movers(market, (each for each in moved[: asked.limit] if each[0] < 0), ages)),
     }
     return answer(body, headers={"Cache-Control": CACHE})
 
 
-def _moved(market: Market, asked: MoversQuery) -> Iterator[tuple[float, str, int]]:
-    """Change, kind and place of everything sure enough whose change is known."""
-    change = f"change_{asked.span}"
-    if market.currency is not None and asked.kind != "item":
-        for place, price in enumerate(market.currency.prices):
-            moved_by = getattr(price, change)
-            is_sure = price.confidence >= asked.min_confidence
-            if moved_by is not None and is_sure and price.value_traded_24h >= asked.min_turnover:
-                yield moved_by, "currency", place
-    if market.items is not None and asked.kind != "currency":
-        columns = market.items.columns
-        changes = getattr(columns, change)
-        is_wanted = ~np.isnan(changes) & (columns.confidence >= asked.min_confidence)
-        if asked.min_turnover:
-            is_wanted &= columns.turnover_24h >= asked.min_turnover
-        for place in is_wanted.nonzero()[0]:
-            yield float(changes[place]), "item", int(place)
+def _currencies(market: Market, asked: MoversQuery, ages: Ages) -> Iterator[Moved]:
+    """Those sure enough whose change is known, and is one of now: not of the last hour of something seldom traded."""
+    if market.currency is None or asked.kind == "item":
+        return
+    newest = market.currency.as_of - ages.limits["currency"].max_age_s
+    for place, price in enumerate(market.currency.prices):
+        change = getattr(price, f"change_{asked.span}")
+        is_sure = price.confidence >= asked.min_confidence and price.value_traded_24h >= asked.min_turnover
+        if change is not None and is_sure and price.as_of >= newest:
+            yield change, "currency", place
 
 
-def _mover(market: Market, change: float, kind: str, place: int) -> Mover:
-    return Mover(change=change, price=light_of(market, kind, place))
+def _items(market: Market, asked: MoversQuery, ages: Ages) -> Iterator[Moved]:
+    """The same of items, of these only as many at either end as may be shown: there are fifty thousand."""
+    if market.items is None or asked.kind == "currency":
+        return
+    columns = market.items.columns
+    changes = getattr(columns, f"change_{asked.span}")
+    is_wanted = ~np.isnan(changes) & (columns.confidence >= asked.min_confidence)
+    is_wanted &= columns.as_of >= market.items.as_of - ages.limits["item"].max_age_s
+    if asked.min_turnover:
+        is_wanted &= columns.turnover_24h >= asked.min_turnover
+    places = is_wanted.nonzero()[0]
+    ranked = places[np.argsort(changes[places], kind="stable")]
+    for place in np.unique(np.concatenate([ranked[: asked.limit], ranked[-asked.limit :]])):
+        yield float(changes[place]), "item", int(place)
+
+
+def _movers(market: Market, moved: Iterable[Moved], ages: Ages) -> Iterator[Mover]:
+    for change, kind, place in moved:
+        price = light_of(market, kind, place, ages)
+        if price is not None:
+            yield Mover(change=change, price=price)
 
 
 ENDPOINTS = (

@@ -106,6 +106,9 @@ HEADERS: Mapping[str, Json] = {
     },
     "Ledgerd-Age-S": {"description": "`age_s`, where the answer is not JSON", "schema": {"type": "number"}},
     "Ledgerd-Stale": {"description": "`stale`, where the answer is not JSON", "schema": {"type": "boolean"}},
+    "Ledgerd-Count": {"description": "`count`, where the answer is not JSON", "schema": {"type": "integer"}},
+    "Ledgerd-Withheld": {"description": "`withheld`, where the answer is not JSON", "schema": {"type": "integer"}},
+    "Ledgerd-Next": {"description": "`next`, where the answer is not JSON and goes on", "schema": {"type": "string"}},
 }
 COPY: Json = {
     "name": "If-None-Match",

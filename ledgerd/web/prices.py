@@ -13,7 +13,7 @@ from ledgerd.web.ages import MaybeAged
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import FIELDS, Light, light_rows, market_age
+from ledgerd.web.light import FIELDS, Ages, Light, light_rows, market_age
 from ledgerd.web.params import choice, names
 from ledgerd.web.rows import FORMATS, Rows, respond
 
@@ -23,6 +23,9 @@ class PriceList(MaybeAged, Place):
     """Every price of a league: currencies, most traded first, then items by key. The age is that of the older layer."""
 
     count: int
+    """How many stand in this answer."""
+    withheld: int
+    """How many were left out for their age, where the policy is to refuse."""
     prices: list[Light]
 
 
@@ -39,16 +42,20 @@ async def get_prices(request: web.Request, asked: PricesQuery) -> web.StreamResp
     """Every price of a league in a few fields each: for tools that keep a copy and ask again with its ETag."""
     deps = request.app[DEPS]
     market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
-    age = market_age(market, deps, "prices", asked.kind)
+    ages = Ages.of(deps, "prices")
+    age = market_age(market, ages, asked.kind)
     snapshots = [market.currency if asked.kind != "item" else None, market.items if asked.kind != "currency" else None]
-    served = [snapshot for snapshot in snapshots if snapshot is not None]
-    tag = copies.etag(*(snapshot.tag for snapshot in served), "stale" if age["stale"] else "fresh")
+    made = [await asyncio.to_thread(light_rows, snapshot) for snapshot in snapshots if snapshot is not None]
+    tags = [snapshot.tag for snapshot in snapshots if snapshot is not None]
+    stale = [f"{int(each.stale(ages).sum()):x}-{ages.limits[each.kind].policy}" for each in made]
+    tag = copies.etag(*tags, *stale, age["stale"])
     if (unmodified := copies.unmodified(request, tag)) is not None:
         return unmodified
-    rows = [await asyncio.to_thread(light_rows, snapshot) for snapshot in served]
-    count = sum(map(len, rows))
-    body = {"realm": market.realm, "league": market.league, **age, "count": count}
-    found = Rows(body, "prices", chain.from_iterable(rows), count, Light, tag, asked.fields)
+    count = sum(int(each.served(ages).sum()) for each in made)
+    withheld = sum(len(each.heads) for each in made) - count
+    body = {"realm": market.realm, "league": market.league, **age, "count": count, "withheld": withheld}
+    rows = chain.from_iterable(each.rows(ages) for each in made)
+    found = Rows(body, "prices", rows, count, Light, tag, asked.fields)
     return await respond(request, found, asked.format)
 
 

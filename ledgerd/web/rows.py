@@ -31,7 +31,7 @@ else:
     from backports import zstd
 
 WHOLE_ROWS_MAX = 200
-"""Answers up to this size go out whole, and are packed by the middleware like any other."""
+"""Answers up to this size go out whole, and are packed like any other."""
 PIECE_ROWS = 500
 KEPT_BYTES_MAX = 32 << 20
 """All copies kept together; a league's prices are about 3 MB, packed 300 KB."""
@@ -41,6 +41,7 @@ HEAD_FIELDS = {
     "stale": "Ledgerd-Stale",
     "count": "Ledgerd-Count",
     "next": "Ledgerd-Next",
+    "withheld": "Ledgerd-Withheld",
 }
 """What stands beside the rows in JSON, as header fields."""
 TABULAR_TIMEOUT_S = 30.0
@@ -159,6 +160,8 @@ async def _streamed(request: web.Request, found: Rows, form: str, headers: Mappi
     sent = []
     with suppress(ConnectionResetError):  # the client has gone
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         async for piece in _packed(found, form, encoding):
             sent.append(piece)
             await response.write(piece)

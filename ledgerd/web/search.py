@@ -1,5 +1,6 @@
 """Finding currencies and items by words."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Light, light_of, market_age
+from ledgerd.web.light import Ages, Light, light_of, market_age
 from ledgerd.web.params import choice, count, words
 
 KINDS = ("all", "currency", "item")
@@ -54,20 +55,24 @@ async def get_search(request: web.Request, asked: SearchQuery) -> web.StreamResp
     """Currencies and items by words, typos forgiven: exact names first, then beginnings, all words, near ones."""
     deps = request.app[DEPS]
     market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
+    ages = Ages.of(deps, "search")
     searched = {kind: thing for kind, thing in market.searched.items() if asked.kind in {"all", kind}}
     hits = search(asked.q, searched, asked.limit)
     body = {
         "realm": market.realm,
         "league": market.league,
-        **market_age(market, deps, "search", asked.kind),
+        **market_age(market, ages, asked.kind),
         "query": asked.q,
-        "results": [_found(market, hit) for hit in hits],
+        "results": list(_found(market, hits, ages)),
     }
     return answer(body, headers={"Cache-Control": CACHE})
 
 
-def _found(market: Market, hit: Hit) -> Found:
-    return Found(match=hit.grade.name.lower(), price=light_of(market, hit.kind, hit.place))
+def _found(market: Market, hits: Iterable[Hit], ages: Ages) -> Iterator[Found]:
+    for hit in hits:
+        price = light_of(market, hit.kind, hit.place, ages)
+        if price is not None:
+            yield Found(match=hit.grade.name.lower(), price=price)
 
 
 ENDPOINTS = (

@@ -21,7 +21,7 @@ from ledgerd.store.queries import load_queries
 from ledgerd.web.ages import Aged, admit, aged
 from ledgerd.web.answers import answer
 from ledgerd.web.copies import CACHE
-from ledgerd.web.deps import DEPS, turn
+from ledgerd.web.deps import DEPS, turn, waiting_for
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.history import TIMEOUT_S
 from ledgerd.web.items import LAYER, Place, snapshot_of
@@ -132,6 +132,11 @@ class Rankings:
     kept: dict[tuple[str, str], Ranking] = field(default_factory=dict)
     making: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    def fresh(self, place: tuple[str, str], now_s: float) -> Ranking | None:
+        """The ranking of ``place``, if it is not a minute old at ``now_s``."""
+        kept = self.kept.get(place)
+        return kept if kept is not None and now_s - kept.made_s < RANKED_S else None
+
 
 RANKINGS = web.AppKey("rankings", Rankings)
 
@@ -201,14 +206,15 @@ async def ask(request: web.Request, query: str, snapshot: ItemSnapshot, **params
 
 
 async def _ranking(request: web.Request, snapshot: ItemSnapshot) -> Ranking:
-    """The league's ranking, made anew if it is a minute old; who comes meanwhile waits for it."""
-    rankings, place = request.app[RANKINGS], (snapshot.realm, snapshot.league)
-    async with rankings.making:
-        now_s, kept = request.app[DEPS].clock.now(), rankings.kept.get(place)
-        if kept is None or now_s - kept.made_s >= RANKED_S:
+    """The league's ranking, made anew if it is a minute old; who comes meanwhile waits for it, but not for long."""
+    rankings, clock, place = request.app[RANKINGS], request.app[DEPS].clock, (snapshot.realm, snapshot.league)
+    if (kept := rankings.fresh(place, clock.now())) is not None:
+        return kept
+    async with waiting_for(rankings.making):
+        if (kept := rankings.fresh(place, clock.now())) is None:
             rows = await ask(request, "sellers", snapshot, most=SELLERS_MAX)
-            rankings.kept[place] = Ranking([_seller(row) for row in rows], now_s, snapshot.as_of)
-    return rankings.kept[place]
+            kept = rankings.kept[place] = Ranking([_seller(row) for row in rows], clock.now(), snapshot.as_of)
+    return kept
 
 
 def _seller(row: Row) -> Seller:

@@ -79,3 +79,16 @@ async def test_arrow_and_parquet_are_what_they_say_where_the_engine_is_embedded(
     assert response.status == 200, body
     assert body.startswith(magic)
     assert len(body) > 10_000
+
+
+async def test_no_rows_are_no_rows_in_every_format(client, each_engine):
+    for form in ("csv", "ndjson", *(("parquet", "arrow") if each_engine.info.name == "embedded" else ())):
+        response = await client.get(f"/v1/pc/Mirage/items?min_confidence=1&format={form}")
+        body = await response.read()
+
+        assert (response.status, response.headers["Ledgerd-Count"]) == (200, "0")
+        if form == "csv":
+            assert len(body.splitlines()) == 1
+        elif form == "parquet":
+            assert int.from_bytes(body[-8:-4], "little") > 0
+            assert b"PAR1" in body[-4:]

@@ -8,7 +8,7 @@ import pytest
 
 from ledgerd.config import Freshness, RouteFreshness
 from ledgerd.web.lookup import KEYS_MAX
-from tests.prices import DIVINE, EYE, HEADHUNTER, ITEMS, MARKET, World, item
+from tests.prices import DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, World, gold, item
 from tests.webclient import browsing, problem_of
 
 LIST = "/v1/pc/Mirage/items"
@@ -310,3 +310,52 @@ async def next_event(response):
         line = await asyncio.wait_for(response.content.readline(), 5)
         if line.startswith(b"data: "):
             return orjson.loads(line.removeprefix(b"data: "))
+
+
+async def test_a_head_request_gets_no_body_and_leaves_the_connection_good(world):
+    await world.load(items=[item(f"card|Number {n:04}", float(n + 1)) for n in range(1200)])
+    async with browsing(world.deps()) as client:
+        for path in ("/v1/pc/Mirage/prices", "/v1/pc/Mirage/items?limit=1000", "/v1/events", LIST):
+            response = await client.head(path)
+
+            assert (response.status, await response.read()) == (200, b"")
+            assert (await get(client, "/healthz")) == {"ok": True}
+
+
+async def test_the_age_of_both_layers_together_is_that_of_the_older_one(client, world):
+    await world.clock.advance(3600)
+    await world.load(items=[item(HEADHUNTER, 9000.0, as_of_s=int(world.clock.now()) - 300)])
+    for path in ("/v1/pc/Mirage/prices", "/v1/pc/Mirage/search?q=divine", "/v1/pc/Mirage/movers"):
+        answer = await get(client, path)
+
+        assert (answer["as_of"], answer["age_s"], answer["stale"]) == ("2025-10-09T09:00:00Z", 3600.0, False)
+    await world.clock.advance(600)
+    assert (await get(client, "/v1/pc/Mirage/prices"))["stale"] is True
+
+
+async def test_what_last_traded_days_ago_is_marked_and_has_not_moved_now(client, world):
+    old = gold(EXALTED, HOUR_S - 6 * 24 * 3600, chaos=12.5, change_24h=3.0, confidence=0.99)
+    await world.load(rows=[MARKET[0], MARKET[1], old])
+    body = {**PLACE, "keys": [EXALTED]}
+    (looked,) = (await (await client.post("/v1/prices", json=body)).json())["prices"]
+    (listed,) = [each for each in (await get(client, "/v1/pc/Mirage/prices"))["prices"] if each["id"] == EXALTED]
+
+    assert (looked["price"]["stale"], listed["stale"]) == (True, True)
+    assert all(each["price"]["id"] != EXALTED for each in (await get(client, "/v1/pc/Mirage/movers"))["up"])
+    world.rules = Freshness(policy="refuse")
+    (looked,) = (await (await client.post("/v1/prices", json=body)).json())["prices"]
+    answer = await get(client, "/v1/pc/Mirage/prices")
+    assert looked["price"] is None
+    assert (answer["withheld"], EXALTED in {each["id"] for each in answer["prices"]}) == (1, False)
+    assert (await get(client, "/v1/pc/Mirage/search?q=exalted"))["results"] == []
+
+
+async def test_a_cursor_of_another_list_is_refused(client):
+    cursor = (await get(client, f"{LIST}?order=key&limit=1"))["next"]
+    await problem_of(await client.get(f"/v1/pc/Mirage/currency?cursor={cursor}"), 400, "bad-request")
+
+
+async def test_listening_to_a_league_that_is_none_is_a_404_that_suggests(client):
+    body = await problem_of(await client.get("/v1/events?realm=pc&league=Mirrage"), 404, "not-known")
+
+    assert body["suggestions"] == ["Mirage"]
