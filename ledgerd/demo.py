@@ -173,6 +173,7 @@ def _welcome(url: str, *, upstream: str, speed: float, data_dir: Path) -> str:
   Open        {url}/
   Status      {url}/status
   Prices      {url}/v1/realms
+  The API     {url}/docs
   Metrics     {url}/metrics
   Ask         ledgerd sql --config {config} "SHOW TABLES"
   Stop        Ctrl-C
