@@ -134,6 +134,13 @@ class Gold:
         agree(told, held)
         assert ("warning" in told) == held["stale"]
 
+    def is_as_old_as_both(self, told):
+        """The age of an answer of currencies and items: that of the older, stale if either is."""
+        currency_s, items_s = NEWEST_S + HOUR_S, self.items_as_of
+        age_s = self.now_s - min(currency_s, items_s)
+        is_stale = self.now_s - currency_s > CURRENCY_LIMIT_S or self.now_s - items_s > ITEMS_LIMIT_S
+        agree(told, {"as_of": rfc(min(currency_s, items_s)), "age_s": round(age_s, 1), "stale": is_stale})
+
     def some(self, things):
         """A few, from one end to the other."""
         things = list(things)
@@ -146,6 +153,7 @@ EXACT = {
     "output_format_json_escape_forward_slashes": 0,
 }  # fmt: skip
 CURRENCY_LIMIT_S = 3900
+ITEMS_LIMIT_S = 600
 
 
 def currency_facts(row):
@@ -297,7 +305,7 @@ async def events(gold):
 
 async def whole_league(gold):
     told = await gold.get(f"{HERE}/prices")
-    gold.is_as_old(told, gold.items_as_of)
+    gold.is_as_old_as_both(told)
     assert told["count"] == len(told["prices"]) == len(gold.newest_of) + len(gold.priced)
     assert {each["id"] for each in told["prices"]} == gold.newest_of.keys() | gold.priced.keys()
     for each in told["prices"]:
@@ -308,7 +316,7 @@ async def many_prices(gold):
     keys = [*gold.some(sorted(gold.newest_of)), *gold.some(sorted(gold.priced)), "nothing|of|that=name"]
     async with gold.client.post("/v1/prices", json={"realm": "pc", "league": "allflame", "keys": keys}) as answer:
         told = await answer.json()
-    gold.is_as_old(told, gold.items_as_of)
+    gold.is_as_old_as_both(told)
     assert [each["key"] for each in told["prices"]] == keys
     assert (told["found"], told["prices"][-1]["price"]) == (len(keys) - 1, None)
     for each in told["prices"][:-1]:
@@ -336,16 +344,20 @@ async def conversions(gold):
 
 async def moved_most(gold):
     told = await gold.get(f"{HERE}/movers", span="1h", min_confidence=0.5, limit=100)
-    held = [(row["change_1h"], row["id"]) for row in gold.newest_of.values() if row["confidence"] >= 0.5]
+    held = [
+        (row["change_1h"], row["id"])
+        for row in gold.newest_of.values()
+        if row["confidence"] >= 0.5 and row["hour_s"] >= NEWEST_S - CURRENCY_LIMIT_S
+    ]
     held += [
         (change(row["chaos"], gold.before.get(key)), key)
         for key, row in gold.priced.items()
-        if row["confidence"] >= 0.5
+        if row["confidence"] >= 0.5 and math.floor(row["as_of"]) - DELAY_S >= gold.items_as_of - ITEMS_LIMIT_S
     ]
     up = sorted((by for by, _ in held if by is not None and by > 0), reverse=True)[:100]
     down = sorted(by for by, _ in held if by is not None and by < 0)[:100]
 
-    gold.is_as_old(told, gold.items_as_of)
+    gold.is_as_old_as_both(told)
     assert up, "nothing moved: this cannot be checked"
     assert [each["change"] for each in told["up"]] == pytest.approx(up, rel=1e-9)
     assert [each["change"] for each in told["down"]] == pytest.approx(down, rel=1e-9)
@@ -359,11 +371,13 @@ async def turnover(gold):
         gold.is_as_old(told, *((gold.items_as_of,) if kind == "item" else (NEWEST_S + HOUR_S, CURRENCY_LIMIT_S)))
         of_kind = [row for row in gold.liquidity if row["kind"] == kind]
         newest_s = max(row["hour_s"] for row in of_kind)
-        held = {row["id"]: row for row in of_kind if row["hour_s"] == newest_s}
+        last_day = [row for row in of_kind if row["hour_s"] > newest_s - 24 * HOUR_S]
+        last_day.sort(key=lambda row: row["hour_s"])
+        held = {row["id"]: row for row in last_day}
         assert {each["id"] for each in told["liquidity"]} == held.keys()
         for each in told["liquidity"]:
             row = held[each["id"]]
-            as_of = math.floor(row["as_of"]) - DELAY_S if kind == "item" else newest_s + HOUR_S
+            as_of = math.floor(row["as_of"]) - DELAY_S if kind == "item" else row["hour_s"] + HOUR_S
             agree(
                 each,
                 {name: fact for name, fact in row.items() if name not in {"hour_s", "as_of"}} | {"as_of": rfc(as_of)},
