@@ -1,6 +1,6 @@
 """The shapes answers leave in: JSON, and RFC 9457 problems for everything that went wrong."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -14,7 +14,6 @@ from ledgerd.events import RequestCrashed, emit
 from ledgerd.ledger.freshness import RETRY_AFTER_S
 from ledgerd.ledger.shape import SHAPE
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PROBLEM_TYPE = "application/problem+json"
 PROBLEMS = {
     "bad-request": "The request is not understood",

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from typing import Protocol
 
 from aiohttp import web
 from isal import isal_zlib
@@ -18,7 +19,9 @@ THREAD_BYTES = 64 << 10
 """From this size on compressing would hold up everybody else, so a thread does it."""
 ENCODINGS = ("zstd", "gzip")
 """What is offered, best first."""
-GZIP_WBITS = 31
+_GZIP_WBITS = 31
+_GZIP_LEVEL = 1
+_ZSTD_LEVEL = 3
 _PACKED = re.compile(r"zip|zstd|image/|parquet|event-stream")
 """Content types that gain nothing, or must not be held back."""
 
@@ -55,6 +58,37 @@ def accepted(header: str) -> str | None:
 
 def compress(body: bytes, encoding: str) -> bytes:
     """``body`` in one of `ENCODINGS`, for speed rather than size."""
+    packer = packer_of(encoding)
+    return packer.compress(body) + packer.flush()
+
+
+class Packer(Protocol):
+    """What packs a stream piece by piece, as zlib and zstd have it."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Some more."""
+        ...
+
+    def flush(self) -> bytes:
+        """The rest."""
+        ...
+
+
+class _Plain:
+    """Packs nothing."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """``data`` as it is."""
+        return data
+
+    def flush(self) -> bytes:
+        """Nothing is left."""
+        return b""
+
+
+def packer_of(encoding: str) -> Packer:
+    """What packs a stream in one of `ENCODINGS`; of an empty name, in none."""
     if encoding == "zstd":
-        return zstd.compress(body, 3)
-    return isal_zlib.compress(body, 1, GZIP_WBITS)
+        packer: Packer = zstd.ZstdCompressor(_ZSTD_LEVEL)
+        return packer
+    return isal_zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_WBITS) if encoding == "gzip" else _Plain()

@@ -40,7 +40,7 @@ class Endpoint:
     body: Any = None
     """The type of the JSON it takes."""
     example: str = ""
-    """What to ask for to see it work, on the demo's pc/Mirage: path and query; with a body, the body."""
+    """A path and query that show it at work, of pc/Mirage; `/docs` shows a league it has instead."""
     example_body: Any = None
     statuses: tuple[int, ...] = (400, 404, 503)
     """What it may answer beside 200, as problems."""

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import orjson
+from aiohttp import web
 from numpy.typing import NDArray
 from pydantic import with_config
 from typing_extensions import TypedDict
@@ -18,7 +19,7 @@ from ledgerd.ledger.ledger import Market
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.ledger.snapshot import Price, Snapshot
 from ledgerd.web.ages import NO_AGE, MaybeAged, admit, moment
-from ledgerd.web.deps import Deps
+from ledgerd.web.deps import DEPS, Deps
 
 
 @with_config(SHAPE)
@@ -73,6 +74,12 @@ class Ages:
         return self.limits[kind].policy != "refuse" or not self.is_stale(kind, as_of)
 
 
+def market_of(request: web.Request) -> Market:
+    """All that is known of the league in the request's path; NotKnown or NotPricedYet."""
+    names = request.match_info
+    return request.app[DEPS].ledger.market(names["realm"], names["league"])
+
+
 def market_age(market: Market, ages: Ages, kind: str = "all") -> MaybeAged:
     """The age of what a market knows of ``kind``: of the older layer; stale if either is. Raises TooOld."""
     layers = {"currency": market.currency, "item": market.items}
@@ -101,14 +108,9 @@ def light_of(market: Market, kind: str, place: int, ages: Ages) -> Light | None:
     if kind == "currency":
         assert market.currency is not None  # noqa: S101  a hit of a currency is in its snapshot
         price = market.currency.prices[place]
-        head, as_of = _of_currency(price), float(price.as_of)
-    else:
-        assert market.items is not None  # noqa: S101  as above
-        head, as_of = _of_item(market.items.rows[place]), float(market.items.columns.as_of[place])
-    if not ages.is_served(kind, as_of):
-        return None
-    head["stale"] = ages.is_stale(kind, as_of)
-    return head
+        return _shown(_of_currency(price), price.as_of, ages)
+    assert market.items is not None  # noqa: S101  as above
+    return _shown(_of_item(market.items.rows[place]), float(market.items.columns.as_of[place]), ages)
 
 
 def find(market: Market, name: str, ages: Ages) -> Light | None:
@@ -116,11 +118,13 @@ def find(market: Market, name: str, ages: Ages) -> Light | None:
     if market.items is not None and (place := market.items.find(name)) is not None:
         return light_of(market, "item", place, ages)
     price = market.currency.find(name) if market.currency is not None else None
-    if price is None or not ages.is_served("currency", price.as_of):
-        return None
-    light = _of_currency(price)
-    light["stale"] = ages.is_stale("currency", price.as_of)
-    return light
+    return None if price is None else _shown(_of_currency(price), price.as_of, ages)
+
+
+def _shown(light: Light, as_of: float, ages: Ages) -> Light | None:
+    """``light``, marked if it is too old; None if it may then not be served."""
+    light["stale"] = ages.is_stale(light["kind"], as_of)
+    return light if ages.is_served(light["kind"], as_of) else None
 
 
 def _of_currency(price: Price) -> Light:

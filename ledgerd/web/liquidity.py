@@ -16,7 +16,7 @@ from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS, Deps, turn
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Ages, older
+from ledgerd.web.light import Ages, market_of, older
 from ledgerd.web.params import choice, count
 
 LIMIT_MAX = 1_000
@@ -71,7 +71,7 @@ class LiquidityQuery:
 async def get_liquidity(request: web.Request, asked: LiquidityQuery) -> web.StreamResponse:
     """What turned over most in a league in 24 h, how much is on offer, and how long that takes to sell."""
     deps = request.app[DEPS]
-    market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
+    market = market_of(request)
     params = {
         "realm": market.realm,
         "league": market.league,

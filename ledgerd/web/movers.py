@@ -16,7 +16,7 @@ from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Ages, Light, light_of, market_age
+from ledgerd.web.light import Ages, Light, light_of, market_age, market_of
 from ledgerd.web.params import choice, count, number
 
 SPANS = ("1h", "24h", "7d")
@@ -60,7 +60,7 @@ class MoversQuery:
 async def get_movers(request: web.Request, asked: MoversQuery) -> web.StreamResponse:
     """The largest gains and losses of a league over an hour, a day or a week, among prices that are sure enough."""
     deps = request.app[DEPS]
-    market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
+    market = market_of(request)
     ages = Ages.of(deps, "movers")
     age = market_age(market, ages, asked.kind)
     moved = sorted([*_currencies(market, asked, ages), *_items(market, asked, ages)])

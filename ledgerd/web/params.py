@@ -61,8 +61,6 @@ def param_of(each: Field[Any]) -> Param:
 
 def read(kind: type[Q], query: Given) -> Q:
     """``kind`` filled from ``query``; BadRequest if a parameter is unknown, missing, given twice or makes no sense."""
-    if kind is Nothing and not len(query):
-        return kind()
     known = params_of(kind)
     values: dict[str, Any] = {}
     for name in query.keys() if len(query) else ():

@@ -13,7 +13,7 @@ from ledgerd.web.ages import MaybeAged
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import FIELDS, Ages, Light, light_rows, market_age
+from ledgerd.web.light import FIELDS, Ages, Light, light_rows, market_age, market_of
 from ledgerd.web.params import choice, names
 from ledgerd.web.rows import FORMATS, Rows, respond
 
@@ -41,7 +41,7 @@ class PricesQuery:
 async def get_prices(request: web.Request, asked: PricesQuery) -> web.StreamResponse:
     """Every price of a league in a few fields each: for tools that keep a copy and ask again with its ETag."""
     deps = request.app[DEPS]
-    market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
+    market = market_of(request)
     ages = Ages.of(deps, "prices")
     age = market_age(market, ages, asked.kind)
     snapshots = [market.currency if asked.kind != "item" else None, market.items if asked.kind != "currency" else None]

@@ -3,17 +3,15 @@
 import asyncio
 import base64
 import binascii
-import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from aiohttp import web
-from isal import isal_zlib
 
 from ledgerd.ledger.items import Cursor
 from ledgerd.store.engine import SERVER
@@ -21,14 +19,9 @@ from ledgerd.web import copies
 from ledgerd.web.answers import BadRequest
 from ledgerd.web.deps import DEPS, turn
 from ledgerd.web.edge import headers_of
-from ledgerd.web.encoding import GZIP_WBITS, accepted
+from ledgerd.web.encoding import accepted, packer_of
 from ledgerd.web.flat import columns, csv_head, csv_select, flat_select
 from ledgerd.web.params import SHOWN_MAX, Param, declared
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 WHOLE_ROWS_MAX = 200
 """Answers up to this size go out whole, and are packed like any other."""
@@ -110,30 +103,6 @@ class Kept:
 KEPT = web.AppKey("kept", Kept)
 
 
-class _Packer(Protocol):
-    """What packs a stream piece by piece, as zlib and zstd have it."""
-
-    def compress(self, data: bytes, /) -> bytes:
-        """Some more."""
-        ...
-
-    def flush(self) -> bytes:
-        """The rest."""
-        ...
-
-
-class _Plain:
-    """Packs nothing."""
-
-    def compress(self, data: bytes, /) -> bytes:
-        """``data`` as it is."""
-        return data
-
-    def flush(self) -> bytes:
-        """Nothing is left."""
-        return b""
-
-
 async def respond(request: web.Request, found: Rows, form: str) -> web.StreamResponse:
     """``found`` in the format ``form`` of `FORMATS`: whole if it is small, else streamed, and kept for a moment.
 
@@ -172,20 +141,13 @@ async def _streamed(request: web.Request, found: Rows, form: str, headers: Mappi
 
 async def _packed(found: Rows, form: str, encoding: str) -> AsyncIterator[bytes]:
     """The body in pieces, each made and packed in a thread: together they take too long for the loop."""
-    packer = _packer(encoding)
+    packer = packer_of(encoding)
     pieces = _pieces(found, form)
     while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         if packed := await asyncio.to_thread(packer.compress, piece):
             yield packed
     if rest := packer.flush():
         yield rest
-
-
-def _packer(encoding: str) -> _Packer:
-    if encoding == "zstd":
-        packer: _Packer = zstd.ZstdCompressor(3)
-        return packer
-    return isal_zlib.compressobj(1, wbits=GZIP_WBITS) if encoding == "gzip" else _Plain()
 
 
 def _pieces(found: Rows, form: str) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Ages, Light, light_of, market_age
+from ledgerd.web.light import Ages, Light, light_of, market_age, market_of
 from ledgerd.web.params import choice, count, words
 
 KINDS = ("all", "currency", "item")
@@ -54,7 +54,7 @@ class SearchQuery:
 async def get_search(request: web.Request, asked: SearchQuery) -> web.StreamResponse:
     """Currencies and items by words, typos forgiven: exact names first, then beginnings, all words, near ones."""
     deps = request.app[DEPS]
-    market = deps.ledger.market(request.match_info["realm"], request.match_info["league"])
+    market = market_of(request)
     ages = Ages.of(deps, "search")
     searched = {kind: thing for kind, thing in market.searched.items() if asked.kind in {"all", kind}}
     hits = search(asked.q, searched, asked.limit)
