@@ -95,11 +95,11 @@ def older(as_of: Mapping[str, float], ages: Ages) -> MaybeAged:
     for kind, each in as_of.items():
         admit(each, ages.now_s, ages.limits[kind])
     oldest = min(as_of.values())
-    told = MaybeAged(as_of=moment(oldest), age_s=round(age_s(oldest, ages.now_s), 1), stale=False)
-    for kind, each in as_of.items():
-        if ages.is_stale(kind, each):
-            told["stale"] = True
-            told["warning"] = warning(age_s(each, ages.now_s), ages.limits[kind])
+    stale = [(each, kind) for kind, each in as_of.items() if ages.is_stale(kind, each)]
+    told = MaybeAged(as_of=moment(oldest), age_s=round(age_s(oldest, ages.now_s), 1), stale=bool(stale))
+    if stale:
+        each, kind = min(stale)
+        told["warning"] = warning(age_s(each, ages.now_s), ages.limits[kind])
     return told
 
 

@@ -331,6 +331,8 @@ async def test_the_age_of_both_layers_together_is_that_of_the_older_one(client, 
         assert (answer["as_of"], answer["age_s"], answer["stale"]) == ("2025-10-09T09:00:00Z", 3600.0, False)
     await world.clock.advance(600)
     assert (await get(client, "/v1/pc/Mirage/prices"))["stale"] is True
+    assert "15 min old" in (await get(client, "/v1/pc/Mirage/prices?kind=item"))["warning"]
+    assert "70 min old" in (await get(client, "/v1/pc/Mirage/prices"))["warning"]
 
 
 async def test_what_last_traded_days_ago_is_marked_and_has_not_moved_now(client, world):
