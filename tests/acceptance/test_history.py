@@ -17,6 +17,10 @@ async def missing_hours(exchange):
     return [hour for hour in hours if await exchange.get(f"hour/{REALM}/{hour}") is None]
 
 
+async def all_ok(ledgerd):
+    return {step["state"] for step in (await ledgerd.status())["etl"]} == {"ok"}
+
+
 async def test_hours_that_never_were_are_booked_and_passed_single_ones_too():
     settings = {"realms": [{"name": REALM}], "spool__batch_pages_max": 1}  # so that a gap is a batch of its own
     async with upstream(20, seed=6, gap_rate=0.25) as exchange, daemon(exchange.url, **settings) as ledgerd:
@@ -28,7 +32,7 @@ async def test_hours_that_never_were_are_booked_and_passed_single_ones_too():
         assert any(hour - HOUR_S not in missing and hour + HOUR_S not in missing for hour in missing)
         assert booked == missing
         assert lost_and_doubled(await exchange.rows(REALM), await ledgerd.sql(BRONZE.format(realm=REALM))) == ([], [])
-        assert {step["state"] for step in (await ledgerd.status())["etl"]} == {"ok"}
+        await ledgerd.wait("every step to be ok", lambda: all_ok(ledgerd))
 
 
 async def test_a_start_before_the_oldest_hour_books_what_upstream_no_longer_keeps():

@@ -1,10 +1,15 @@
 """The river at the pace upstream allows: no request too many, and on by itself after a storm or a dead token."""
 
+import asyncio
 import time
+from contextlib import asynccontextmanager
 
+import orjson
 import pytest
 
 from ledgerd.clock import ScaledClock
+from ledgerd.harvest.harvest import THROTTLE_FILE
+from ledgerd.sim.river import policy_of
 from tests.acceptance.test_back_pressure import until
 from tests.acceptance.test_river_back_pressure import PAGES, app_on_a_moody_engine
 from tests.daemon import daemon, upstream
@@ -12,12 +17,13 @@ from tests.daemon import daemon, upstream
 pytest.importorskip("chdb")
 pytestmark = pytest.mark.timeout(90)
 
+POLICY = policy_of("pc")
 REALMS = [{"name": "pc", "exchange": False, "river": True}]
 ANSWERS = 12
 STORM = 3
 FAST = 30.0
-STRANGERS = 1765
-"""A seed with which others come every few seconds and never twice in one, which nobody who asks could foresee."""
+STRANGER_S = 1.3
+"""How far apart others' requests are: never two in one second, which nobody who asks could foresee."""
 
 
 async def river_state(stand_in):
@@ -40,18 +46,48 @@ async def more_pages(ledgerd, count):
 
 
 async def test_at_upstreams_own_limits_and_beside_others_nothing_is_refused():
-    async with upstream(river_rate=30.0, seed=STRANGERS, foreign_rate=0.4) as stand_in:
+    async with upstream(river_rate=30.0) as stand_in:
+        await stand_in.post("limits", {"policy": POLICY, "rules": {"Ip": "3:1:60"}})  # room for who is not yet known
         realms = [{**REALMS[0], "river_from": (await river_state(stand_in))["head"]["pc"]}]
         pace = {"throttle__requests_per_s": 1.0, "throttle__backfill_requests_per_s": 0.8}  # as configured by default
-        async with daemon(stand_in.url, realms=realms, upstream__river_poll_s=0.05, **pace) as ledgerd:
+        async with (
+            daemon(stand_in.url, realms=realms, upstream__river_poll_s=0.05, **pace) as ledgerd,
+            strangers(stand_in),
+        ):
             await ledgerd.start()
-            await ledgerd.wait("answers", lambda: has_answered(stand_in, ANSWERS))
+            await ledgerd.wait("others to be noticed", lambda: leaves_room(ledgerd))
+            await stand_in.post("limits", {"policy": POLICY, "rules": {"Ip": "2:1:60"}})  # as upstream's own are
+            answers = (await river_state(stand_in))["answers"] + ANSWERS
+            await ledgerd.wait("answers", lambda: has_answered(stand_in, answers))
             state = await river_state(stand_in)
             await ledgerd.still()
 
             assert (state["bans"], state["invalid_requests"]["total"], state["user_agents_wrong"]) == (0, 0, 0)
             assert (await ledgerd.river_verdict(stand_in)).findings == {}
             assert await ledgerd.stop() == 0
+
+
+@asynccontextmanager
+async def strangers(stand_in):
+    """Others who send through the same address meanwhile."""
+
+    async def come():
+        while True:
+            await asyncio.sleep(STRANGER_S)
+            await stand_in.post("limits", {"policy": POLICY, "foreign": 1})
+
+    task = asyncio.create_task(come())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def leaves_room(ledgerd):
+    """Whether the throttle has seen that others come, and sets room aside for them."""
+    budgets = orjson.loads((ledgerd.data_dir / THROTTLE_FILE).read_bytes())["budgets"]
+    return any(window["reserve"][0] for budget in budgets for window in budget["windows"])
 
 
 async def has_answered(stand_in, count):
