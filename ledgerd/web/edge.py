@@ -30,10 +30,6 @@ KEYED = "/v1/throttle"
 """Below this no page of another origin may ask, whatever key it found."""
 
 
-class Finished(web.Response):
-    """An answer that has all its headers and is not worth packing: it leaves as it is."""
-
-
 def edged(
     serve: Callable[..., Awaitable[web.StreamResponse]], query: type | None = None, guard: Guard | None = None
 ) -> Handler:
@@ -54,7 +50,7 @@ def edged(
                 response = await serve(request, NOTHING if is_bare else read(query, request.query))
         except Exception as error:  # noqa: BLE001  the edge of one request: aiohttp would answer it in HTML and no event
             response = problem_of(request, error)
-        if isinstance(response, web.Response) and not isinstance(response, Finished):
+        if isinstance(response, web.Response):
             response.headers.update(headers_of(request.path))
             if isinstance(response.body, bytes) and len(response.body) >= LEAST_BYTES:
                 await pack(request, response)

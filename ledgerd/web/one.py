@@ -1,21 +1,24 @@
 """One price, answered as quickly as it can be: this is what tools ask all day."""
 
+import time
+from email.utils import formatdate
 from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
-from aiohttp import web
-from multidict import CIMultiDict
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
 
 from ledgerd.ledger.freshness import Limit, age_s, warning
 from ledgerd.ledger.items import ItemSnapshot
 from ledgerd.ledger.snapshot import Snapshot
 from ledgerd.web import copies
 from ledgerd.web.ages import admit, moment
-from ledgerd.web.edge import OPEN, Finished
+from ledgerd.web.edge import OPEN
 
-_HEADERS = CIMultiDict({**OPEN, "Content-Type": "application/json", "Cache-Control": copies.CACHE})
-"""Made once: aiohttp takes a copy as it is, and would go through anything else name by name."""
+_HEADERS = {**OPEN, "Content-Type": "application/json", "Cache-Control": copies.CACHE}
+_HEAD = "".join(["HTTP/1.1 200 OK\r\n", *(f"{name}: {value}\r\n" for name, value in _HEADERS.items())]).encode()
 
 
 class Found(NamedTuple):
@@ -26,9 +29,42 @@ class Found(NamedTuple):
     as_of: float
 
 
+class Ready(web.StreamResponse):
+    """A 200 written in one piece, headers and all: aiohttp's way, header by header, costs what finding a price does.
+
+    ``etag`` is quoted, ``body`` JSON; neither is looked at.
+    """
+
+    def __init__(self, etag: str, body: bytes) -> None:
+        super().__init__()
+        self._etag, self._json = etag.encode(), body
+        self._lives = False
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays open after it."""
+        return self._lives
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
+        """Write all of it; HEAD gets no body."""
+        self._lives = request.keep_alive
+        connection = b"" if self._lives else b"Connection: close\r\n"
+        if self._lives and request.version < HttpVersion11:
+            connection = b"Connection: keep-alive\r\n"
+        head = b"%bETag: %b\r\nContent-Length: %d\r\nDate: %b\r\n%b\r\n" % (
+            _HEAD, self._etag, len(self._json), _date(int(time.time())), connection,
+        )  # fmt: skip
+        writer = request.writer
+        await writer.write_eof(head if request.method == "HEAD" else head + self._json)
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to write."""
+
+
 def answer_one(
     request: web.Request, snapshot: Snapshot | ItemSnapshot, found: Found, now_s: float, limit: Limit
-) -> web.Response:
+) -> web.StreamResponse:
     """The JSON of one price of ``snapshot``, with its age, or the 304; TooOld if it may not be served."""
     name, head, as_of = found
     tag = snapshot.tag
@@ -43,9 +79,13 @@ def answer_one(
     body = b'{%b,"as_of":"%b","age_s":%.1f,"stale":%b%b,"%b":%b,"age_s":%.1f,"stale":%b}}' % (
         _place(snapshot.realm, snapshot.league), moment(as_of).encode(), age, is_stale, told, name, head, age, is_stale,
     )  # fmt: skip
-    headers = _HEADERS.copy()
-    headers["ETag"] = etag
-    return Finished(body=body, headers=headers)
+    return Ready(etag, body)
+
+
+@lru_cache(maxsize=1)
+def _date(now_s: int) -> bytes:
+    """The second as HTTP has it."""
+    return formatdate(now_s, usegmt=True).encode()
 
 
 @lru_cache(maxsize=256)
