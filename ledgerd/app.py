@@ -6,8 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from ledgerd import __version__, lifecycle, logs
-from ledgerd.chaos_scale.reference import Reference
-from ledgerd.chaos_scale.reference import load as load_table
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import Clock, SystemClock
 from ledgerd.config import Config, changes, restart_needed
 from ledgerd.config.load import Loaded
@@ -26,7 +25,7 @@ from ledgerd.store.engine import SERVER
 from ledgerd.store.engines import make_engine
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.preflight import check_store
-from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.store.queries import load_queries
 from ledgerd.supervise import Heart, Service, Stop, Supervisor
 from ledgerd.web.deps import Deps
 
@@ -90,7 +89,7 @@ class App:
             clock=clock,
         )
         self._engine = make_engine(config)
-        reference, steps = load_reference(), load_steps()
+        reference, steps = shipped(), load_steps()
         self._ledger = Ledger(self._engine, reference, load_queries())
         self._etl = Runner(
             self._engine, steps, reference, clock, rng=rng, on_gold=self._on_gold,
@@ -314,11 +313,6 @@ class App:
             stall_s=STALL_S,
             interval_s=interval_s or lifecycle.WATCHDOG_INTERVAL_S,
         )
-
-
-def load_reference() -> Reference:
-    """The currencies this version knows by name."""
-    return load_table(schema_root() / "reference" / "currencies.tsv")
 
 
 def _keep(config: Config) -> Keep:

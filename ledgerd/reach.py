@@ -2,27 +2,19 @@
 
 import errno
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NoReturn
+from typing import Any
 
 import aiohttp
 import orjson
-from aiohttp import web
 
-from ledgerd import __version__
-from ledgerd.app import load_reference
-from ledgerd.clock import SystemClock
 from ledgerd.config import Config
 from ledgerd.errors import NotKnown, QueryRefused, Refused, StoreUnavailable, UsageError
-from ledgerd.ledger.ledger import Ledger
 from ledgerd.store.engine import SERVER, Engine
 from ledgerd.store.engines import make_engine
-from ledgerd.store.queries import load_queries
-from ledgerd.web.app import create_offline_app
-from ledgerd.web.deps import Deps
 
 TIMEOUT_S = 120.0
 HELLO_S = 5.0
@@ -66,7 +58,7 @@ class Reach:
         """A good answer; one that is not good is raised as ``kind``."""
         try:
             async with self.session.request(method, path, **request) as response:
-                if response.status != web.HTTPOk.status_code:
+                if response.status != HTTPStatus.OK:
                     raise _problem(await response.read(), kind)
                 yield response
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -122,7 +114,13 @@ async def ledger(config: Config, *, prices: bool = True) -> AsyncIterator[Reach]
         if running:
             yield running
             return
-    async with stored(config) as engine, _served(config, engine, prices=prices) as session:
+    from ledgerd.unattended import served  # noqa: PLC0415  most of ledgerd, which who asks a daemon need not load
+
+    async with (
+        stored(config) as engine,
+        served(config, engine, prices=prices) as socket_path,
+        _session(socket_path) as session,
+    ):
         yield Reach(session, is_daemon=False)
 
 
@@ -144,43 +142,9 @@ def has_data(config: Config) -> bool:
     return config.clickhouse.engine == SERVER or config.db_dir.exists()
 
 
-@asynccontextmanager
-async def _served(config: Config, engine: Engine, *, prices: bool) -> AsyncIterator[aiohttp.ClientSession]:
-    """The data routes over ``engine``, on a socket of our own for as long as the command runs."""
-    book = Ledger(engine, load_reference(), load_queries())
-    book.expect(realm.name for realm in config.realms)
-    for realm in config.realms if prices else ():
-        with suppress(QueryRefused):  # a database that was never migrated has no gold; the query then says so itself
-            await book.reload(realm.name)
-    deps = Deps(
-        ledger=book,
-        engine=engine,
-        queries=load_queries(),
-        status=_nobody_runs,
-        clock=SystemClock(),
-        freshness=config.freshness.serving,
-        version=__version__,
-    )
-    runner = web.AppRunner(create_offline_app(deps), access_log=None, shutdown_timeout=0.5, handler_cancellation=True)
-    await runner.setup()
-    try:
-        with TemporaryDirectory(prefix="ledgerd-") as folder:
-            path = Path(folder) / "ledgerd.sock"
-            await web.UnixSite(runner, path).start()
-            async with _session(path) as session:
-                yield session
-    finally:
-        await runner.cleanup()
-
-
 def _session(path: Path) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         "http://ledgerd",
         connector=aiohttp.UnixConnector(str(path)),
         timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
     )
-
-
-def _nobody_runs() -> NoReturn:
-    """The status without a daemon: there is none, and no route of ours asks for it."""
-    raise StoreUnavailable("No daemon runs here.", "Start it with: ledgerd run")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import click
 
 from ledgerd import reach
-from ledgerd.app import load_reference
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import SystemClock
 from ledgerd.config import Config
 from ledgerd.config.rules import parse_from
@@ -209,7 +209,7 @@ def _runner(config: Config, engine: Engine, steps: list[Step] | None = None, *, 
     return Runner(
         engine,
         load_steps() if steps is None else steps,
-        load_reference(),
+        shipped(),
         SystemClock(),
         rng=random.Random(),  # noqa: S311  jitter
         interval_s=config.etl.interval_s,

@@ -5,7 +5,7 @@ import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import hour_of
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.sim.river_source import MadeRivers
@@ -14,7 +14,7 @@ from ledgerd.sim.timeline import parse_id
 from ledgerd.sim.world import builtin_ids
 from ledgerd.spool.spool import Spool
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.store.queries import load_queries
 from tests.clocks import ManualClock
 from tests.prices import World
 from tests.store.conftest import embedded
@@ -54,7 +54,7 @@ async def refined(folder):
         spool.close()
         world = World()
         world.engine = engine
-        world.ledger = Ledger(engine, load(schema_root() / "reference" / "currencies.tsv"), load_queries())
+        world.ledger = Ledger(engine, shipped(), load_queries())
         world.clock = ManualClock(RIVER_AT_S[-1] + 400)
         world.etl = await runner(engine).look()
         await world.ledger.reload("pc")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from ledgerd.store.queries import schema_root
+
 COLUMNS = ("metadata_id", "name", "trade_tag", "category", "game", "aliases")
 CHAOS_NAME, DIVINE_NAME = "Chaos Orb", "Divine Orb"
 
@@ -84,6 +86,11 @@ class Reference:
         return frozenset(
             id_ for row in self.rows if row.name == name for id_ in (row.metadata_id, row.trade_tag) if id_
         )
+
+
+def shipped() -> Reference:
+    """The currencies this version knows by name."""
+    return load(schema_root() / "reference" / "currencies.tsv")
 
 
 def load(path: Path | Traversable) -> Reference:

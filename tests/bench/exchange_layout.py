@@ -14,13 +14,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import SystemClock
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.store.embedded import EmbeddedEngine
 from ledgerd.store.engine import INSERT_SETTINGS, Engine, Params
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.store.queries import load_queries
 from tests.store.exchange_rows import DIVINE, commit, land, recorded_hours
 
 FIRST_S = 1_779_062_400
@@ -67,7 +67,7 @@ class Bench:
         hour_s, body = recorded_hours()[-1]
         await land(self.engine, 0, hour_s, body)
         await commit(self.engine, 0, hour_s)
-        reference = load(schema_root() / "reference" / "currencies.tsv")
+        reference = shipped()
         runner = Runner(self.engine, load_steps(), reference, SystemClock(), rng=random.Random(0))
         await runner.run_once()
         for table in (BRONZE, TICKS, NORM, GOLD):

@@ -13,13 +13,13 @@ import time
 import tracemalloc
 from pathlib import Path
 
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import SystemClock
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.ledger.search import search
 from ledgerd.store.embedded import EmbeddedEngine
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.store.queries import load_queries
 
 KEYS, HOURS = 50_000, 169
 NEWEST_S = 1_790_000_000 // 3600 * 3600
@@ -108,7 +108,7 @@ async def main(keys=KEYS, hours=HOURS):
         await Migrator(engine, SystemClock()).apply()
         for back in range(hours - 1, -1, -1):
             await fill(engine, keys, NEWEST_S - back * 3600, is_over=back > 0)
-        ledger = Ledger(engine, load(schema_root() / "reference" / "currencies.tsv"), load_queries())
+        ledger = Ledger(engine, shipped(), load_queries())
         await measured("an idle second", asyncio.sleep(1))
         await measured("first load", ledger.reload("pc"))
         await measured("a look that finds nothing new", ledger.reload("pc"))
@@ -118,7 +118,7 @@ async def main(keys=KEYS, hours=HOURS):
         items = ledger.items("pc", "Mirage")
         print(f"{len(items)} items, {sum(map(len, items.rows)) / len(items):.0f} bytes of JSON each")
         tracemalloc.start()
-        second = Ledger(engine, load(schema_root() / "reference" / "currencies.tsv"), load_queries())
+        second = Ledger(engine, shipped(), load_queries())
         await second.reload("pc")
         print(f"memory by thousand keys: {tracemalloc.get_traced_memory()[0] / keys:.0f} kB")
         tracemalloc.stop()

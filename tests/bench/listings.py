@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import SystemClock
 from ledgerd.etl.plan import Batch, Task
 from ledgerd.etl.reference import load_reference
@@ -36,7 +36,6 @@ from ledgerd.sim.timeline import parse_id
 from ledgerd.store.embedded import EmbeddedEngine
 from ledgerd.store.engine import INSERT_SETTINGS
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.queries import schema_root
 from tests.store.refining import SCALE
 from tests.store.riverside import NOW_MS, flowing
 
@@ -181,7 +180,7 @@ async def ledger():
         engine = EmbeddedEngine(Path(folder) / "store", database="poe", memory_bytes_max=3_000_000_000)
         await engine.open()
         await Migrator(engine, SystemClock()).apply()
-        await load_reference(engine, load(schema_root() / "reference" / "currencies.tsv").rows)
+        await load_reference(engine, shipped().rows)
         try:
             yield Ledger(engine)
         finally:

@@ -27,6 +27,7 @@ import tempfile
 import time
 import urllib.request
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,7 +35,7 @@ import uvloop
 from aiohttp import web
 
 from ledgerd import logs
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import UPSTREAM_DELAY_S, SystemClock, hour_of
 from ledgerd.config import Freshness
 from ledgerd.etl.runner import Runner, load_steps
@@ -45,7 +46,7 @@ from ledgerd.spool.spool import Spool
 from ledgerd.spool.writer import SealRules, Writer
 from ledgerd.store.embedded import EmbeddedEngine
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.store.queries import load_queries
 from ledgerd.supervise import Heart, Stop
 from ledgerd.web.app import create_app
 from ledgerd.web.deps import Deps
@@ -54,6 +55,8 @@ from tests.prices import CHAOS, DIVINE, EXALTED, STATUS
 from tests.store.market import currency
 
 ITEMS, CURRENCIES = 5_000, 500
+KEYS = 500
+"""So many of the items are asked for, one after another."""
 PAGES, TIMES = 100, 8
 """So many pages are made, and frozen so many times one after another."""
 BATCH_PAGES = 8
@@ -100,7 +103,7 @@ class Server:
         self.folder, self.clock, self.stop = folder, SystemClock(), Stop()
         self.engine = EmbeddedEngine(folder / "store", database="poe", memory_bytes_max=3_000_000_000)
         self.spool = Spool(folder / "spool", bytes_max=4 << 30, retain_s=0, clock=self.clock)
-        self.reference = load(schema_root() / "reference" / "currencies.tsv")
+        self.reference = shipped()
         self.ledger = Ledger(self.engine, self.reference, load_queries())
         self.moved = asyncio.Event()
         self.eaten = {"pages": 0, "rows": 0, "gold": 0, "waiting": 0}
@@ -173,7 +176,7 @@ class Server:
         return web.json_response({**self.eaten, "errors": failed + errors})
 
     async def serve(self):
-        """The ports of the bare application and of the real one, and a key, as a line on stdout; then for ever."""
+        """The ports of the bare application and of the real one, and some keys, as a line on stdout; then for ever."""
         count_unreadable(asyncio.get_running_loop())
         bare = web.Application()
         bare.router.add_get("/", empty)
@@ -191,7 +194,7 @@ class Server:
             ports.append(runner.addresses[0][1])
         gc.freeze()  # as the daemon does
         keys = self.ledger.items("pc", "Mirage").columns.key
-        print(json.dumps([*ports, keys[len(keys) // 2]]), flush=True)
+        print(json.dumps([*ports, keys[:: ITEMS // KEYS]]), flush=True)
         await asyncio.Event().wait()
 
 
@@ -229,8 +232,9 @@ class Client:
 class Case:
     """What is asked, and what came of it: requests a second of each round, and ms of each request."""
 
-    def __init__(self, server, name, port, request, rounds=OTHER_ROUNDS):
-        self.server, self.name, self.request, self.rounds = server, name, request, rounds
+    def __init__(self, server, name, port, *requests, rounds=OTHER_ROUNDS):
+        self.server, self.name, self.rounds = server, name, rounds
+        self.requests = cycle(requests)
         self.clients = {client.socket.fileno(): client for client in (Client(port) for _ in range(CONNECTIONS))}
         self.poll = select.epoll()
         for number in self.clients:
@@ -242,7 +246,7 @@ class Case:
         before_us = loop_us(self.server)
         began_s = now_s = time.perf_counter()
         for client in self.clients.values():
-            client.send(self.request)
+            client.send(next(self.requests))
         busy, done = len(self.clients), len(self.took_ms)
         while busy:
             for number, _ in self.poll.poll(10):
@@ -251,7 +255,7 @@ class Case:
                     now_s = time.perf_counter()
                     self.took_ms.append((now_s - client.sent_s) * 1000)
                     if now_s < began_s + ROUND_S:
-                        client.send(self.request)
+                        client.send(next(self.requests))
                     else:
                         busy -= 1
         self.spent_s += now_s - began_s
@@ -303,16 +307,16 @@ def fetch(port, request):
         return first_ms, (time.perf_counter() - began_s) * 1000, head, size
 
 
-def cases(server, bare, real, key):
-    def of(name, path, rounds=OTHER_ROUNDS, headers=""):
-        return Case(server, name, real, asked(path, headers), rounds)
+def cases(server, bare, real, keys):
+    def of(name, *paths, rounds=OTHER_ROUNDS, headers=""):
+        return Case(server, name, real, *(asked(path, headers) for path in paths), rounds=rounds)
 
     _, _, head, _ = fetch(real, asked("/v1/pc/Mirage/currency"))
     etag = next(line.split(b": ")[1].decode() for line in head.split(b"\r\n") if line.startswith(b"ETag"))
     return [
-        Case(server, "empty handler", bare, asked("/"), ROUNDS),
-        of("one currency by tag", "/v1/pc/Mirage/currency/divine", ROUNDS),
-        of("one item by key", f"/v1/pc/Mirage/items/{quote(key, safe='')}", ROUNDS),
+        Case(server, "empty handler", bare, asked("/"), rounds=ROUNDS),
+        of("one currency by tag", "/v1/pc/Mirage/currency/divine", rounds=ROUNDS),
+        of("one item by key", *(f"/v1/pc/Mirage/items/{quote(key, safe='')}" for key in keys), rounds=ROUNDS),
         of("one currency by id", f"/v1/pc/Mirage/currency/{DIVINE}"),
         of("misspelt currency, 404", "/v1/pc/Mirage/currency/divin"),
         of(f"{CURRENCIES} currencies", "/v1/pc/Mirage/currency"),
@@ -378,14 +382,14 @@ def main():
             [sys.executable, "-m", "tests.bench.lookup", "serve", name], stdout=subprocess.PIPE, text=True
         )
         try:
-            bare, real, key = json.loads(server.stdout.readline())
-            measure("quiet", cases(server.pid, bare, real, key))
+            bare, real, keys = json.loads(server.stdout.readline())
+            measure("quiet", cases(server.pid, bare, real, keys))
             bulk(real)
             url = f"http://127.0.0.1:{bare}"
             urllib.request.urlopen(f"{url}/eat", b"").close()
             time.sleep(2)
             began_s = time.perf_counter()
-            measure("under ingest", cases(server.pid, bare, real, key))
+            measure("under ingest", cases(server.pid, bare, real, keys))
             took_s = time.perf_counter() - began_s
             eaten = json.load(urllib.request.urlopen(f"{url}/eaten"))
             print(f"\neaten in {took_s:.0f} s: {eaten}")

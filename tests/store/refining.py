@@ -6,18 +6,17 @@ from dataclasses import astuple, replace
 from typing import Any
 
 from ledgerd.chaos_scale.normalise import Norm
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import Clock, SystemClock
 from ledgerd.etl.norm import Scale
 from ledgerd.etl.plan import EXCHANGE, Batch, Step, Task
 from ledgerd.etl.runner import Runner, load_steps
 from ledgerd.etl.tasks import run_task
 from ledgerd.store.engine import Engine, Row
-from ledgerd.store.queries import schema_root
 from tests.store.exchange_rows import CHAOS, DIVINE, EXALTED, body, commit, land, market
 
 HOUR_S = 1_787_086_800
-REFERENCE = load(schema_root() / "reference" / "currencies.tsv")
+REFERENCE = shipped()
 SCALE = Scale(REFERENCE.chaos_ids, REFERENCE.divine_ids)
 NORM_COLUMNS = (
     "realm", "league", "hour", "currency", "chaos_value", "divine_value", "units", "value_traded", "markets",

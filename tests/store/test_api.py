@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import rfc3339
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.status import EtlState, EtlStatus, LaneStatus, SourceState
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.params import placeholders
-from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.store.queries import load_queries
 from tests.clocks import ManualClock
 from tests.prices import STATUS, World, source
 from tests.webclient import browsing, problem_of
@@ -118,6 +118,27 @@ RUNS = [
 ]
 
 
+MARK_COLUMNS = (
+    "step",
+    "version",
+    "source",
+    "league",
+    "era",
+    "seq",
+    "batch_id",
+    "retrieved_at",
+    "seconds",
+    "written_at",
+)
+MARKS = [
+    *(("gold_stash_summary", 1, "river-pc", "Mirage", 0, n, "b", at(n) + 60.5, 0.1, NOW_S) for n in (3, 2)),
+    ("gold_stash_summary", 1, "river-pc", "Standard", 0, 9, "b", NOW_S, 0.1, NOW_S),
+    ("gold_stash_summary", 1, "river-xbox", "Mirage", 0, 9, "b", NOW_S, 0.1, NOW_S),
+    ("gold_item_prices", 1, "river-pc", "Mirage", 0, 9, "b", NOW_S, 0.1, NOW_S),
+    ("gold_stash_diffs", 1, "river-pc", "Mirage", 0, 1, "b", at(4) + 9.25, 0.1, NOW_S),
+]
+
+
 async def fill(engine, table, rows):
     """Insert rows told as dictionaries; what replaces another comes in a block of its own, so that both are stored."""
     blocks = defaultdict(list)
@@ -136,6 +157,7 @@ async def gold(engine):
     await fill(engine, "gold_item_prices", PRICES)
     await fill(engine, "gold_stash_summary", STASHES)
     await fill(engine, "gold_stash_diffs", DIFFS)
+    await engine.insert("etl_watermarks", MARK_COLUMNS, MARKS, token="marks")
     await engine.insert("bronze_gaps", GAP_COLUMNS, GAPS, token="gaps")
     await engine.insert("etl_runs", RUN_COLUMNS, RUNS, token="runs")
     return engine
@@ -144,7 +166,7 @@ async def gold(engine):
 @pytest.fixture
 async def world(gold):
     world = World()
-    ledger = Ledger(gold, load(schema_root() / "reference" / "currencies.tsv"), load_queries())
+    ledger = Ledger(gold, shipped(), load_queries())
     await ledger.reload("pc")
     world.real = world.deps(ledger=ledger, engine=gold, queries=load_queries(), status=lambda: world.status)
     return world
@@ -235,7 +257,18 @@ async def test_a_stash_is_its_newest_row(gold, client):
 
     assert served == expected
     assert answer["stash"]["market_chaos"] == 700.1
-    assert answer["as_of"] == rfc3339(NOW_S - 360)
+
+
+async def test_stashes_are_as_old_as_what_their_own_steps_have_done_of_the_league(gold, client):
+    paths = {path: f"/v1/pc/Mirage/{path}" for path in ("sellers", "sellers/Kortan%231234", "stashes/s1")}
+    told = {path: (await read(client, address))["as_of"] for path, address in paths.items()}
+    diffs = {path: (await read(client, f"{paths[path]}/diffs"))["as_of"] for path in list(paths)[1:]}
+    again = [(*MARKS[0][:3], "", 1, -2, "", 0.0, 0.0, NOW_S)]
+    await gold.insert("etl_watermarks", MARK_COLUMNS, again, token="again")
+
+    assert set(told.values()) == {rfc3339(at(2) + 60 - 300)}
+    assert set(diffs.values()) == {rfc3339(at(3) - 300)}
+    await problem_of(await client.get(paths["stashes/s1"]), 503, "no-prices-yet")
 
 
 async def test_texts_that_are_no_utf8_are_mended(client):

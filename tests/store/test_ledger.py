@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ledgerd.chaos_scale.reference import load
+from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import UPSTREAM_DELAY_S
 from ledgerd.ledger import ledger as ledger_module
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.store.migrate import Migrator
-from ledgerd.store.queries import load_queries, schema_root
+from ledgerd.store.queries import load_queries
 from tests.clocks import ManualClock
 from tests.prices import CHAOS, DIVINE, EXALTED, HOUR_S, World
 from tests.webclient import browsing
@@ -56,7 +56,7 @@ async def gold(engine):
 
 @pytest.fixture
 async def ledger(gold):
-    ledger = Ledger(gold, load(schema_root() / "reference" / "currencies.tsv"), load_queries())
+    ledger = Ledger(gold, shipped(), load_queries())
     await ledger.reload("pc")
     return ledger
 
@@ -118,7 +118,7 @@ async def test_a_reload_with_new_rows_equals_a_ledger_loaded_from_nothing(gold, 
     replaced = row(CHAOS, HOUR_S, 1.0, units=4, batch="b2", retrieved_s=HOUR_S + 9000)
     await insert(gold, [*later, replaced], "later")
     await ledger.reload("pc")
-    fresh = Ledger(gold, load(schema_root() / "reference" / "currencies.tsv"), load_queries())
+    fresh = Ledger(gold, shipped(), load_queries())
     await fresh.reload("pc")
 
     expected = {league: (kept.currency.tag, kept.currency.prices) for league, kept in fresh.markets()["pc"].items()}
@@ -250,7 +250,7 @@ async def fill_items(engine):
 
 
 async def ledger_of(engine):
-    ledger = Ledger(engine, load(schema_root() / "reference" / "currencies.tsv"), load_queries())
+    ledger = Ledger(engine, shipped(), load_queries())
     await ledger.reload("pc")
     return ledger
 

@@ -4,8 +4,10 @@ import doctest
 import io
 import json
 import os
+import subprocess
 import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -19,6 +21,7 @@ from ledgerd.web.app import create_offline_app
 from tests.prices import CHAOS, DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, NO_STORE, World, gold, item
 from tests.unit.config_files import write
 
+ROOT = Path(__file__).resolve().parents[2]
 AS_OF, ITEMS_AS_OF = "2025-10-09T09:00:00Z", "2025-10-09T08:55:00Z"
 
 
@@ -482,3 +485,11 @@ def test_bytes_are_not_written_to_a_terminal(typed, monkeypatch):
 
     assert code == 64
     assert "Name a file: ledgerd export items --out prices.parquet" in err
+
+
+def test_who_asks_a_daemon_loads_a_client_and_not_the_daemon():
+    heavy = "{'numpy', 'chdb', 'asynch', 'aiohttp.web', 'ledgerd.web', 'ledgerd.ledger'} & set(sys.modules)"
+    modules = ", ".join(f"ledgerd.ask.{name}" for name in ("convert", "export", "price", "top"))
+    command = [sys.executable, "-c", f"import {modules}, ledgerd.offline, sys; print({heavy})"]
+
+    assert subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout == "set()\n"

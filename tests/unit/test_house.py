@@ -21,6 +21,7 @@ LAYERS = (
     {"cli"},
     {"ask", "demo", "move", "offline", "one_page", "options", "refine"},
     {"reach", "terminal"},
+    {"unattended"},
     {"app"},
     {"doors", "report", "sim"},
     {"web"},
