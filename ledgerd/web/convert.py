@@ -7,9 +7,9 @@ from pydantic import with_config
 
 from ledgerd.ledger.shape import SHAPE
 from ledgerd.ledger.snapshot import conversion
+from ledgerd.web import copies
 from ledgerd.web.ages import Aged, admit, aged
 from ledgerd.web.answers import answer
-from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
@@ -53,8 +53,12 @@ async def get_conversion(request: web.Request, asked: ConvertQuery) -> web.Strea
     source, target = deps.ledger.price(snapshot, asked.from_), deps.ledger.price(snapshot, asked.to)
     found = conversion(snapshot, asked.amount, source, target)
     admit(found.as_of, now_s, limit)
+    age = aged(found.as_of, now_s, limit)
+    tag = copies.etag(snapshot.tag, age["stale"], limit.max_age_s)
+    if (unmodified := copies.unmodified(request, tag)) is not None:
+        return unmodified
     body = ConversionAnswer(
-        **aged(found.as_of, now_s, limit),
+        **age,
         realm=snapshot.realm,
         league=snapshot.league,
         amount=found.amount,
@@ -66,7 +70,7 @@ async def get_conversion(request: web.Request, asked: ConvertQuery) -> web.Strea
         result=found.result,
         confidence=found.confidence,
     )
-    return answer(body, headers={"Cache-Control": CACHE})
+    return answer(body, headers=copies.headers(tag))
 
 
 ENDPOINTS = (
@@ -76,5 +80,6 @@ ENDPOINTS = (
         ConversionAnswer,
         ConvertQuery,
         example="/v1/pc/Mirage/convert?from=divine&to=chaos&amount=3",
+        has_copies=True,
     ),
 )

@@ -1,5 +1,8 @@
 """Copies clients keep: weak ETags, 304s, and how long a copy is good."""
 
+import hashlib
+from collections.abc import Iterable
+
 from aiohttp import web
 
 CACHE_S = 5
@@ -11,14 +14,23 @@ def etag(*parts: object) -> str:
     return f'W/"{"-".join(format(part, "g") if isinstance(part, float) else str(part) for part in parts)}"'
 
 
-def headers(tag: str) -> dict[str, str]:
-    """What tells a client that it may keep this answer."""
-    return {"ETag": tag, "Cache-Control": CACHE}
+def etag_of(rows: Iterable[bytes], *parts: object) -> str:
+    """The tag of an answer that is of no snapshot: made of what its ``rows`` say, and of ``parts``."""
+    content = hashlib.blake2b(digest_size=8)
+    for row in rows:
+        content.update(row)
+        content.update(b"\n")
+    return etag(content.hexdigest(), *parts)
 
 
-def unmodified(request: web.Request, tag: str) -> web.Response | None:
+def headers(tag: str, cache: str = CACHE) -> dict[str, str]:
+    """What tells a client that it may keep this answer, and how long."""
+    return {"ETag": tag, "Cache-Control": cache}
+
+
+def unmodified(request: web.Request, tag: str, cache: str = CACHE) -> web.Response | None:
     """The 304 if the client's copy is still right, else None."""
     asked = request.headers.get("If-None-Match")
     if asked is None or not (asked.strip() == "*" or tag in (each.strip() for each in asked.split(","))):
         return None
-    return web.Response(status=304, headers=headers(tag))
+    return web.Response(status=304, headers=headers(tag, cache))

@@ -1,33 +1,39 @@
 """A currency's past prices, asked of the engine: bounded, a few at a time."""
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from ledgerd.clock import HOUR_S, rfc3339
+from ledgerd.ledger.freshness import Limit
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.store.engine import Row
+from ledgerd.web import copies
 from ledgerd.web.ages import NO_AGE, MaybeAged, aged
-from ledgerd.web.answers import BadRequest, answer
+from ledgerd.web.answers import BadRequest
 from ledgerd.web.deps import DEPS, turn
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.params import choice, moment
+from ledgerd.web.rows import FORMATS, Rows, respond, told
 
 HISTORY_PATH = "/v1/{realm}/{league}/currency/{currency:.+}/history"
 POINTS_MAX = 2_000
 TIMEOUT_S = 10.0
 STEPS_S = {"hour": HOUR_S, "day": 24 * HOUR_S}
 DEFAULT_POINTS = {"hour": 7 * 24, "day": 90}
-CACHE = {"Cache-Control": "public, max-age=60"}
+CACHE = "public, max-age=60"
 
 
 @with_config(SHAPE)
 class CurrencyPoint(TypedDict):
     """One step of a currency's past: values of its last hour, extremes of all its hours."""
 
+    # As the columns of ledger_history stand.
     begin: Moment
     as_of: Moment
     """The end of its last hour with trade."""
@@ -67,6 +73,7 @@ class SpanQuery:
     )
     to: int | None = moment(about="The end, not included; now unless given")
     step: str = choice("hour", tuple(STEPS_S), about="The length of a step; days are UTC")
+    format: str = choice("json", tuple(FORMATS), about="How the points are written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +99,37 @@ async def get_currency_history(request: web.Request, asked: SpanQuery) -> web.St
     params = {"realm": snapshot.realm, "league": snapshot.league, "currency": currency, **asdict(span)}
     async with turn(request.app):
         rows = await deps.engine.rows(deps.queries["ledger_history"], params, timeout_s=TIMEOUT_S)
-    limit = deps.freshness().limit("currency", "currency_one")
-    body = {
+    whose = {
         "realm": snapshot.realm,
         "league": snapshot.league,
         "id": currency,
         "name": deps.ledger.label(snapshot.realm, currency),
-        **(aged(rows[-1][1], deps.clock.now(), limit) if rows else NO_AGE),
-        **span_json(span),
-        "points": [_point(row) for row in rows],
     }
-    return answer(body, headers=CACHE)
+    limit = deps.freshness().limit("currency", "currency_one")
+    return await respond_points(request, whose, span, shape=CurrencyPoint, rows=rows, limit=limit, form=asked.format)
+
+
+async def respond_points(
+    request: web.Request,
+    whose: Mapping[str, str],
+    span: Span,
+    *,
+    shape: Any,  # noqa: ANN401  a TypedDict
+    rows: Sequence[Row],
+    limit: Limit,
+    form: str,
+) -> web.StreamResponse:
+    """A past: ``rows`` of the engine, oldest first, as points of ``shape``, whose second field is their ``as_of``.
+
+    A ``to`` that was not given is the moment of the answer: its ETag has as little of that as of the age.
+    """
+    age = aged(rows[-1][1], request.app[DEPS].clock.now(), limit) if rows else NO_AGE
+    points = await asyncio.to_thread(told, shape, rows)
+    tag = copies.etag_of(points, span.from_s, age["stale"], limit.max_age_s)
+    if (unmodified := copies.unmodified(request, tag, CACHE)) is not None:
+        return unmodified
+    head = {**whose, **age, "from": rfc3339(span.from_s), "to": rfc3339(span.to_s), "step": span.step}
+    return await respond(request, Rows(head, "points", points, len(points), shape, tag, cache=CACHE), form)
 
 
 def span_of(asked: SpanQuery, now_s: float) -> Span:
@@ -122,28 +149,6 @@ def span_of(asked: SpanQuery, now_s: float) -> Span:
     return Span(from_s, to_s, step_s)
 
 
-def span_json(span: Span) -> dict[str, str]:
-    """The span as it stands in an answer."""
-    return {"from": rfc3339(span.from_s), "to": rfc3339(span.to_s), "step": span.step}
-
-
-def _point(row: Row) -> CurrencyPoint:
-    begin_s, as_of_s, chaos, divine, first, high, low, units, confidence, low_sample, hours = row
-    return CurrencyPoint(
-        begin=rfc3339(begin_s),
-        as_of=rfc3339(as_of_s),
-        chaos=chaos,
-        divine=divine,
-        open=first,
-        high=high,
-        low=low,
-        units=units,
-        confidence=confidence,
-        low_sample=low_sample,
-        hours=hours,
-    )
-
-
 ENDPOINTS = (
     Endpoint(
         HISTORY_PATH,
@@ -151,5 +156,7 @@ ENDPOINTS = (
         CurrencyHistory,
         SpanQuery,
         example="/v1/pc/Mirage/currency/divine/history?step=day",
+        has_formats=True,
+        has_copies=True,
     ),
 )

@@ -6,16 +6,14 @@ from aiohttp import web
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from ledgerd.clock import UPSTREAM_DELAY_S, rfc3339
+from ledgerd.clock import UPSTREAM_DELAY_S
 from ledgerd.ledger.items import ItemSnapshot
 from ledgerd.ledger.shape import SHAPE, Moment
-from ledgerd.store.engine import Row
 from ledgerd.store.queries import load_queries
-from ledgerd.web.ages import NO_AGE, MaybeAged, aged
-from ledgerd.web.answers import answer
+from ledgerd.web.ages import MaybeAged
 from ledgerd.web.deps import DEPS, Deps, turn
 from ledgerd.web.endpoint import Endpoint
-from ledgerd.web.history import CACHE, TIMEOUT_S, SpanQuery, span_json, span_of
+from ledgerd.web.history import TIMEOUT_S, SpanQuery, respond_points, span_of
 
 HISTORY_PATH = "/v1/{realm}/{league}/items/{key:.+}/history"
 SQL = load_queries("api.sql")
@@ -25,6 +23,7 @@ SQL = load_queries("api.sql")
 class ItemPoint(TypedDict):
     """One step of an item's past: values of its last hour, the range of all its hours."""
 
+    # As the columns of item_history stand.
     begin: Moment
     as_of: Moment
     """The moment its last hour stands for."""
@@ -71,16 +70,9 @@ async def get_item_history(request: web.Request, asked: SpanQuery) -> web.Stream
     async with turn(request.app):
         key = await _key(deps, snapshot, names["key"])
         rows = await deps.engine.rows(SQL["item_history"], {**params, "key": key}, timeout_s=TIMEOUT_S)
+    whose = {"realm": snapshot.realm, "league": snapshot.league, "key": key}
     limit = deps.freshness().limit("items", "item")
-    body = {
-        "realm": snapshot.realm,
-        "league": snapshot.league,
-        "key": key,
-        **(aged(rows[-1][1], deps.clock.now(), limit) if rows else NO_AGE),
-        **span_json(span),
-        "points": [_point(row) for row in rows],
-    }
-    return answer(body, headers=CACHE)
+    return await respond_points(request, whose, span, shape=ItemPoint, rows=rows, limit=limit, form=asked.format)
 
 
 async def _key(deps: Deps, snapshot: ItemSnapshot, asked: str) -> str:
@@ -90,31 +82,6 @@ async def _key(deps: Deps, snapshot: ItemSnapshot, asked: str) -> str:
     return snapshot.columns.key[deps.ledger.item(snapshot, asked)]
 
 
-def _point(row: Row) -> ItemPoint:
-    (
-        begin_s, as_of_s, chaos, divine, first, low, high, listings, units, sellers, rests_on_sellers, confidence,
-        low_sample, likely_sales, hours, batch_id,
-    ) = row  # fmt: skip
-    return ItemPoint(
-        begin=rfc3339(begin_s),
-        as_of=rfc3339(as_of_s),
-        chaos=chaos,
-        divine=divine,
-        open=first,
-        low=low,
-        high=high,
-        listings=listings,
-        units=units,
-        sellers=sellers,
-        rests_on_sellers=rests_on_sellers,
-        confidence=confidence,
-        low_sample=low_sample,
-        likely_sales=likely_sales,
-        hours=hours,
-        batch_id=batch_id,
-    )
-
-
 ENDPOINTS = (
     Endpoint(
         HISTORY_PATH,
@@ -122,5 +89,7 @@ ENDPOINTS = (
         ItemHistory,
         SpanQuery,
         example="/v1/pc/Mirage/items/unique%7CHeadhunter%7Cbase=Leather%20Belt/history?step=day",
+        has_formats=True,
+        has_copies=True,
     ),
 )

@@ -13,11 +13,12 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from ledgerd.config import Route
-from ledgerd.ledger.freshness import Limit, age_s, is_stale, warning
+from ledgerd.ledger.freshness import Limit, age_s, as_of_s, is_stale, warning
 from ledgerd.ledger.items import ItemSnapshot, Numbers
 from ledgerd.ledger.ledger import Market
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.ledger.snapshot import Price, Snapshot
+from ledgerd.web import copies
 from ledgerd.web.ages import NO_AGE, MaybeAged, admit, moment
 from ledgerd.web.deps import DEPS, Deps
 
@@ -69,6 +70,10 @@ class Ages:
         """True if what stands for ``as_of`` is too old."""
         return is_stale(age_s(as_of, self.now_s), self.limits[kind])
 
+    def are_stale(self, kind: str, as_of: Numbers) -> NDArray[np.bool_]:
+        """The same of many."""
+        return self.now_s - as_of > self.limits[kind].max_age_s
+
     def is_served(self, kind: str, as_of: float) -> bool:
         """False if it is too old and the policy is to refuse."""
         return self.limits[kind].policy != "refuse" or not self.is_stale(kind, as_of)
@@ -80,12 +85,31 @@ def market_of(request: web.Request) -> Market:
     return request.app[DEPS].ledger.market(names["realm"], names["league"])
 
 
+def snapshots_of(market: Market, kind: str = "all") -> Mapping[str, Snapshot | ItemSnapshot]:
+    """What a market knows of ``kind``, by kind."""
+    layers = {"currency": market.currency, "item": market.items}
+    return {name: each for name, each in layers.items() if each is not None and kind in {"all", name}}
+
+
 def market_age(market: Market, ages: Ages, kind: str = "all") -> MaybeAged:
     """The age of what a market knows of ``kind``: of the older layer; stale if either is. Raises TooOld."""
-    layers = {"currency": market.currency, "item": market.items}
-    return older(
-        {name: each.as_of for name, each in layers.items() if each is not None and kind in {"all", name}}, ages
-    )
+    return older({name: each.as_of for name, each in snapshots_of(market, kind).items()}, ages)
+
+
+def market_tag(market: Market, ages: Ages, kind: str = "all") -> str:
+    """The ETag of what is made of all a market knows of ``kind``: its snapshots, and which of their prices are too old.
+
+    How many says which: the oldest are so first.
+    """
+    parts: list[object] = []
+    for name, prices in snapshots_of(market, kind).items():
+        if isinstance(prices, Snapshot):
+            as_of = np.asarray([as_of_s(hour_s) for hour_s in prices.hours_s], np.float64)
+        else:
+            as_of = prices.columns.as_of
+        limit = ages.limits[name]
+        parts += [prices.tag, f"{np.count_nonzero(ages.are_stale(name, as_of)):x}", limit.policy, limit.max_age_s]
+    return copies.etag(*parts)
 
 
 def older(as_of: Mapping[str, float], ages: Ages) -> MaybeAged:
@@ -170,7 +194,7 @@ class LightRows:
 
     def stale(self, ages: Ages) -> NDArray[np.bool_]:
         """Which of them are too old."""
-        return ages.now_s - self.as_of > ages.limits[self.kind].max_age_s
+        return ages.are_stale(self.kind, self.as_of)
 
     def served(self, ages: Ages) -> NDArray[np.bool_]:
         """Which of them may be served."""

@@ -1,5 +1,7 @@
 """What turns over most, and how long it takes to sell."""
 
+import asyncio
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -10,14 +12,14 @@ from ledgerd.clock import UPSTREAM_DELAY_S
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.store.engine import Row
 from ledgerd.store.queries import load_queries
-from ledgerd.web.ages import MaybeAged, moment
-from ledgerd.web.answers import answer
-from ledgerd.web.copies import CACHE
+from ledgerd.web import copies
+from ledgerd.web.ages import MaybeAged
 from ledgerd.web.deps import DEPS, Deps, turn
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
 from ledgerd.web.light import Ages, market_of, older
 from ledgerd.web.params import choice, count
+from ledgerd.web.rows import FORMATS, Rows, respond, told
 
 LIMIT_MAX = 1_000
 TIMEOUT_S = 10.0
@@ -28,6 +30,7 @@ KINDS = {"all": ("currency", "item"), "currency": ("currency",), "item": ("item"
 class Turnover(TypedDict):
     """How fast one thing turns over; what each figure means of items and of currencies: docs/gold.md."""
 
+    # As the columns of liquidity stand, but for the name, which it lacks.
     kind: str
     """``currency`` or ``item``."""
     id: str
@@ -66,6 +69,7 @@ class LiquidityQuery:
 
     kind: str = choice("all", tuple(KINDS), about="Only things of this kind")
     limit: int = count(50, most=LIMIT_MAX, about="At most that many")
+    format: str = choice("json", tuple(FORMATS), about="How the rows are written")
 
 
 async def get_liquidity(request: web.Request, asked: LiquidityQuery) -> web.StreamResponse:
@@ -80,32 +84,22 @@ async def get_liquidity(request: web.Request, asked: LiquidityQuery) -> web.Stre
         "delay_s": int(UPSTREAM_DELAY_S),
     }
     async with turn(request.app):
-        rows = await deps.engine.rows(load_queries("api.sql")["liquidity"], params, timeout_s=TIMEOUT_S)
-    newest = {kind: max(row[-1] for row in rows if row[0] == kind) for kind in {row[0] for row in rows}}
-    age = older(newest, Ages.of(deps, "liquidity"))
+        found = await deps.engine.rows(load_queries("api.sql")["liquidity"], params, timeout_s=TIMEOUT_S)
+    newest = {kind: max(row[-1] for row in found if row[0] == kind) for kind in {row[0] for row in found}}
+    ages = Ages.of(deps, "liquidity")
+    age = older(newest, ages)
+    rows = await asyncio.to_thread(told, Turnover, _named(found, market.realm, deps))
+    tag = copies.etag_of(rows, age["stale"], *(limit.max_age_s for limit in ages.limits.values()))
+    if (unmodified := copies.unmodified(request, tag)) is not None:
+        return unmodified
     head = {"realm": market.realm, "league": market.league, **age}
-    return answer(
-        {**head, "liquidity": [_turnover(market.realm, row, deps) for row in rows]}, headers={"Cache-Control": CACHE}
-    )
+    return await respond(request, Rows(head, "liquidity", rows, len(rows), Turnover, tag), asked.format)
 
 
-def _turnover(realm: str, row: Row, deps: Deps) -> Turnover:
-    kind, thing, turnover, sold, stock, listings, spread, sell_through, time_to_sell_s, confidence, batch, as_of_s = row
-    return Turnover(
-        kind=kind,
-        id=thing,
-        name=deps.ledger.label(realm, thing) if kind == "currency" else thing.split("|")[1],
-        turnover_24h=turnover,
-        sold_24h=sold,
-        stock=stock,
-        listings=listings,
-        spread=spread,
-        sell_through=sell_through,
-        time_to_sell_s=time_to_sell_s,
-        confidence=confidence,
-        batch_id=batch,
-        as_of=moment(as_of_s),
-    )
+def _named(found: Iterable[Row], realm: str, deps: Deps) -> Iterator[Row]:
+    for kind, thing, *facts in found:
+        name = deps.ledger.label(realm, thing) if kind == "currency" else thing.split("|")[1]
+        yield kind, thing, name, *facts
 
 
 ENDPOINTS = (
@@ -115,5 +109,7 @@ ENDPOINTS = (
         LiquidityAnswer,
         LiquidityQuery,
         example="/v1/pc/Mirage/liquidity?kind=currency&limit=5",
+        has_formats=True,
+        has_copies=True,
     ),
 )

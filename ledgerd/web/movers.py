@@ -10,13 +10,13 @@ from typing_extensions import TypedDict
 
 from ledgerd.ledger.ledger import Market
 from ledgerd.ledger.shape import SHAPE
+from ledgerd.web import copies
 from ledgerd.web.ages import MaybeAged
 from ledgerd.web.answers import answer
-from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Ages, Light, light_of, market_age, market_of
+from ledgerd.web.light import Ages, Light, light_of, market_age, market_of, market_tag
 from ledgerd.web.params import choice, count, number
 
 SPANS = ("1h", "24h", "7d")
@@ -63,6 +63,9 @@ async def get_movers(request: web.Request, asked: MoversQuery) -> web.StreamResp
     market = market_of(request)
     ages = Ages.of(deps, "movers")
     age = market_age(market, ages, asked.kind)
+    tag = market_tag(market, ages, asked.kind)
+    if (unmodified := copies.unmodified(request, tag)) is not None:
+        return unmodified
     moved = sorted([*_currencies(market, asked, ages), *_items(market, asked, ages)])
     body = {
         "realm": market.realm,
@@ -72,7 +75,7 @@ async def get_movers(request: web.Request, asked: MoversQuery) -> web.StreamResp
         "up": list(_movers(market, (each for each in reversed(moved[-asked.limit :]) if each[0] > 0), ages)),
         "down": list(_movers(market, (each for each in moved[: asked.limit] if each[0] < 0), ages)),
     }
-    return answer(body, headers={"Cache-Control": CACHE})
+    return answer(body, headers=copies.headers(tag))
 
 
 def _currencies(market: Market, asked: MoversQuery, ages: Ages) -> Iterator[Moved]:
@@ -112,6 +115,11 @@ def _movers(market: Market, moved: Iterable[Moved], ages: Ages) -> Iterator[Move
 
 ENDPOINTS = (
     Endpoint(
-        "/v1/{realm}/{league}/movers", get_movers, Movers, MoversQuery, example="/v1/pc/Mirage/movers?span=24h&limit=5"
+        "/v1/{realm}/{league}/movers",
+        get_movers,
+        Movers,
+        MoversQuery,
+        example="/v1/pc/Mirage/movers?span=24h&limit=5",
+        has_copies=True,
     ),
 )

@@ -13,7 +13,7 @@ from ledgerd.web.ages import MaybeAged
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import FIELDS, Ages, Light, light_rows, market_age, market_of
+from ledgerd.web.light import FIELDS, Ages, Light, light_rows, market_age, market_of, market_tag, snapshots_of
 from ledgerd.web.params import choice, names
 from ledgerd.web.rows import FORMATS, Rows, respond
 
@@ -44,13 +44,10 @@ async def get_prices(request: web.Request, asked: PricesQuery) -> web.StreamResp
     market = market_of(request)
     ages = Ages.of(deps, "prices")
     age = market_age(market, ages, asked.kind)
-    snapshots = [market.currency if asked.kind != "item" else None, market.items if asked.kind != "currency" else None]
-    made = [await asyncio.to_thread(light_rows, snapshot) for snapshot in snapshots if snapshot is not None]
-    tags = [snapshot.tag for snapshot in snapshots if snapshot is not None]
-    stale = [f"{int(each.stale(ages).sum()):x}-{ages.limits[each.kind].policy}" for each in made]
-    tag = copies.etag(*tags, *stale, age["stale"])
+    tag = market_tag(market, ages, asked.kind)
     if (unmodified := copies.unmodified(request, tag)) is not None:
         return unmodified
+    made = [await asyncio.to_thread(light_rows, prices) for prices in snapshots_of(market, asked.kind).values()]
     count = sum(int(each.served(ages).sum()) for each in made)
     withheld = sum(len(each.heads) for each in made) - count
     body = {"realm": market.realm, "league": market.league, **age, "count": count, "withheld": withheld}

@@ -10,13 +10,13 @@ from typing_extensions import TypedDict
 from ledgerd.ledger.ledger import Market
 from ledgerd.ledger.search import RESULTS_MAX, Hit, search
 from ledgerd.ledger.shape import SHAPE
+from ledgerd.web import copies
 from ledgerd.web.ages import MaybeAged
 from ledgerd.web.answers import answer
-from ledgerd.web.copies import CACHE
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
 from ledgerd.web.items import Place
-from ledgerd.web.light import Ages, Light, light_of, market_age, market_of
+from ledgerd.web.light import Ages, Light, light_of, market_age, market_of, market_tag
 from ledgerd.web.params import choice, count, words
 
 KINDS = ("all", "currency", "item")
@@ -56,16 +56,20 @@ async def get_search(request: web.Request, asked: SearchQuery) -> web.StreamResp
     deps = request.app[DEPS]
     market = market_of(request)
     ages = Ages.of(deps, "search")
+    age = market_age(market, ages, asked.kind)
+    tag = market_tag(market, ages, asked.kind)
+    if (unmodified := copies.unmodified(request, tag)) is not None:
+        return unmodified
     searched = {kind: thing for kind, thing in market.searched.items() if asked.kind in {"all", kind}}
     hits = search(asked.q, searched, asked.limit)
     body = {
         "realm": market.realm,
         "league": market.league,
-        **market_age(market, ages, asked.kind),
+        **age,
         "query": asked.q,
         "results": list(_found(market, hits, ages)),
     }
-    return answer(body, headers={"Cache-Control": CACHE})
+    return answer(body, headers=copies.headers(tag))
 
 
 def _found(market: Market, hits: Iterable[Hit], ages: Ages) -> Iterator[Found]:
@@ -77,6 +81,11 @@ def _found(market: Market, hits: Iterable[Hit], ages: Ages) -> Iterator[Found]:
 
 ENDPOINTS = (
     Endpoint(
-        "/v1/{realm}/{league}/search", get_search, SearchAnswer, SearchQuery, example="/v1/pc/Mirage/search?q=hedhunter"
+        "/v1/{realm}/{league}/search",
+        get_search,
+        SearchAnswer,
+        SearchQuery,
+        example="/v1/pc/Mirage/search?q=hedhunter",
+        has_copies=True,
     ),
 )

@@ -110,6 +110,14 @@ def liquidity(kind, thing):
     }  # fmt: skip
 
 
+def mark(step, era=0, at_s=ORIGIN_S):
+    """A row of etl_watermarks: what a step of the river has done last of pc/Mirage was fetched at ``at_s``."""
+    return {
+        "step": step, "version": 1, "source": "river-pc", "league": "Mirage", "era": era, "seq": 7, "batch_id": BATCH,
+        "retrieved_at": at_s, "seconds": 0.2, "written_at": at_s + 1,
+    }  # fmt: skip
+
+
 TABLES = {
     "gold_currency_snapshot": [
         currency(thing, hours, chaos)
@@ -123,18 +131,24 @@ TABLES = {
     ],
     "gold_stash_summary": [holding(stash) for stash in STASHES],
     "gold_stash_diffs": [change(stash, hours) for stash in STASHES for hours in range(HOURS)],
+    "etl_watermarks": [mark("gold_stash_summary"), mark("gold_stash_diffs")],
     "bronze_gaps": [gap(hours) for hours in range(100, 103)],
     "etl_runs": [run(seq) for seq in range(1, 30)],
 }  # fmt: skip
+
+
+async def fill(engine):
+    """Put `TABLES` into an empty database."""
+    await Migrator(engine, ManualClock()).apply()
+    for table, rows in TABLES.items():
+        await engine.insert(table, list(rows[0]), [tuple(row.values()) for row in rows], token=table)
 
 
 @asynccontextmanager
 async def market(folder, *, speed=1000.0):
     """What the web room takes, over an engine in ``folder`` that has `TABLES`; the throttle's time has ``speed``."""
     async with embedded(folder) as engine:
-        await Migrator(engine, ManualClock()).apply()
-        for table, rows in TABLES.items():
-            await engine.insert(table, list(rows[0]), [tuple(row.values()) for row in rows], token=table)
+        await fill(engine)
         queries = load_queries()
         ledger = Ledger(engine, REFERENCE, queries)
         await ledger.reload("pc")

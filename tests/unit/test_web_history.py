@@ -2,8 +2,10 @@
 
 import asyncio
 
+import orjson
 import pytest
 
+from ledgerd.config import Freshness
 from ledgerd.errors import QueryRefused
 from tests.prices import DIVINE, HOUR_S, MARKET, MIRROR, NO_STORE, World
 from tests.webclient import browsing, problem_of
@@ -95,6 +97,51 @@ async def test_a_span_longer_than_the_bound_is_told_about_days(client):
     body = await problem_of(await client.get(f"{PATH}?from=1750000000"), 400, "bad-request")
 
     assert "step=day" in body["hint"]
+
+
+@pytest.mark.parametrize("query", ["", "?to=2025-10-09T09:00:00Z", "?step=day"])
+async def test_a_copy_is_good_until_a_point_the_span_or_the_staleness_changes(client, world, query):
+    first = await client.get(PATH + query)
+    await world.clock.advance(60)
+    later = await client.get(PATH + query, headers={"If-None-Match": first.headers["ETag"]})
+    world.engine.answers["history"] = [(*POINT[:2], 151.0, *POINT[3:])]
+    repriced = await client.get(PATH + query)
+    world.rules = Freshness(currency_max_age_s=59)
+    stale = await client.get(PATH + query)
+    world.engine.answers["history"] = []
+    empty = await client.get(PATH + query)
+    tags = [each.headers["ETag"] for each in (first, repriced, stale, empty)]
+
+    assert (later.status, later.headers["ETag"], await later.read()) == (304, tags[0], b"")
+    assert later.headers["Cache-Control"] == first.headers["Cache-Control"] == "public, max-age=60"
+    assert len(set(tags)) == 4
+    await world.clock.advance(86400)
+    moved = await client.get(PATH + query)
+    assert (moved.headers["ETag"] == tags[3]) == (query == "?to=2025-10-09T09:00:00Z")
+
+
+async def test_ndjson_is_a_point_a_line_and_the_age_is_in_the_head(client):
+    points = (await (await client.get(PATH)).json())["points"]
+    response = await client.get(f"{PATH}?format=ndjson")
+
+    assert response.content_type == "application/x-ndjson"
+    assert [orjson.loads(line) for line in (await response.text()).splitlines()] == points
+    assert (response.headers["Ledgerd-As-Of"], response.headers["Ledgerd-Stale"]) == ("2025-10-09T09:00:00Z", "false")
+
+
+async def test_many_points_are_streamed_and_the_same_in_both_formats(client, world):
+    hours = [HOUR_S - hours * 3600 for hours in reversed(range(2000))]
+    world.engine.answers["history"] = [(hour_s, hour_s + 3600, *POINT[2:]) for hour_s in hours]
+    asked = f"{PATH}?from={hours[0]}&to={HOUR_S + 3600}"
+    whole = await client.get(asked)
+    lines = await client.get(f"{asked}&format=ndjson")
+    points = orjson.loads(await whole.read())["points"]
+
+    assert whole.headers["Transfer-Encoding"] == lines.headers["Transfer-Encoding"] == "chunked"
+    assert [orjson.loads(line) for line in (await lines.text()).splitlines()] == points
+    assert len(points) == 2000
+    assert (points[0]["begin"], points[-1]["as_of"]) == ("2025-07-18T01:00:00Z", "2025-10-09T09:00:00Z")
+    assert await (await client.head(asked)).read() == b""
 
 
 async def test_a_currency_without_a_price_now_still_has_its_history(client, world):

@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+import orjson
 import pytest
 from pydantic import TypeAdapter
 
@@ -67,6 +68,19 @@ async def test_history_is_points_with_their_span_their_values_and_the_age_of_the
             "batch_id": "river-pc-0000000007",
         }
     ]
+
+
+async def test_ndjson_is_a_point_a_line_and_a_copy_of_it_is_good_until_a_point_changes(client, world):
+    points = (await (await client.get(PATH)).json())["points"]
+    response = await client.get(f"{PATH}?format=ndjson")
+    copy = {"If-None-Match": response.headers["ETag"]}
+    again = await client.get(f"{PATH}?format=ndjson", headers=copy)
+    world.engine.answers[SQL["item_history"]] = [(*POINT[:-1], "river-pc-0000000008")]
+    newer = await client.get(f"{PATH}?format=ndjson", headers=copy)
+
+    assert [orjson.loads(line) for line in (await response.text()).splitlines()] == points
+    assert response.headers["Ledgerd-As-Of"] == "2025-10-09T08:50:00Z"
+    assert (again.status, newer.status) == (304, 200)
 
 
 async def test_the_engine_is_asked_for_the_key_as_it_is_spelt_the_span_and_upstreams_delay(client, world):
