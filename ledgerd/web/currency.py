@@ -9,7 +9,7 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from ledgerd.config import Layer
-from ledgerd.ledger.freshness import Limit, age_s, as_of_s, is_stale
+from ledgerd.ledger.freshness import age_s, as_of_s, is_stale
 from ledgerd.ledger.items import Cursor, Liquidity
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.ledger.snapshot import Price, Snapshot
@@ -18,6 +18,7 @@ from ledgerd.web.ages import Aged, admit, aged, stamped
 from ledgerd.web.answers import BadRequest
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
+from ledgerd.web.light import snapshot_tag
 from ledgerd.web.one import Found, answer_one
 from ledgerd.web.params import Nothing, choice, count, names, number
 from ledgerd.web.rows import FORMATS, Rows, cursor, next_cursor, respond
@@ -129,10 +130,10 @@ async def get_currencies(request: web.Request, asked: ListQuery) -> web.StreamRe
     limit, now_s = deps.freshness().limit(LAYER, "currency"), deps.clock.now()
     snapshot = _snapshot(request)
     admit(snapshot.as_of, now_s, limit)
-    stale_hours = {hour_s for hour_s in snapshot.hours_s if is_stale(age_s(as_of_s(hour_s), now_s), limit)}
-    tag = _etag(snapshot, limit, max(stale_hours, default=0))
+    tag = snapshot_tag(snapshot, now_s, limit)
     if (unmodified := copies.unmodified(request, tag)) is not None:
         return unmodified
+    stale_hours = {hour_s for hour_s in snapshot.hours_s if is_stale(age_s(as_of_s(hour_s), now_s), limit)}
     sure = [price for price in snapshot.prices if price.confidence >= asked.min_confidence]
     served = [price for price in sure if limit.policy != "refuse" or price.hour_s not in stale_hours]
     if asked.cursor is not None and asked.cursor.rank is None:
@@ -167,10 +168,6 @@ def _snapshot(request: web.Request) -> Snapshot:
 
 def _head(snapshot: Snapshot, age: Aged) -> dict[str, Any]:
     return {"realm": snapshot.realm, "league": snapshot.league, **age}
-
-
-def _etag(snapshot: Snapshot, limit: Limit, staleness: int) -> str:
-    return copies.etag(snapshot.tag, f"{staleness:x}", limit.policy, limit.max_age_s)
 
 
 def _cursor(price: Price) -> Cursor:

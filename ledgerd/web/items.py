@@ -16,6 +16,7 @@ from ledgerd.web import copies
 from ledgerd.web.ages import Aged, admit, aged, stamped
 from ledgerd.web.deps import DEPS
 from ledgerd.web.endpoint import Endpoint
+from ledgerd.web.light import snapshot_tag
 from ledgerd.web.one import Found, answer_one
 from ledgerd.web.params import Nothing, choice, count, names, number, words
 from ledgerd.web.rows import FORMATS, Rows, cursor, next_cursor, respond
@@ -74,11 +75,11 @@ async def get_items(request: web.Request, asked: ItemsQuery) -> web.StreamRespon
     limit, now_s = deps.freshness().limit(LAYER, "items"), deps.clock.now()
     snapshot = snapshot_of(request)
     admit(snapshot.as_of, now_s, limit)
-    in_time = now_s - snapshot.columns.as_of <= limit.max_age_s
-    tag = _etag(snapshot, limit, int(in_time.sum()))
+    tag = snapshot_tag(snapshot, now_s, limit)
     if (unmodified := copies.unmodified(request, tag)) is not None:
         return unmodified
     wanted = _wanted(snapshot, asked)
+    in_time = now_s - snapshot.columns.as_of <= limit.max_age_s
     kept = wanted & in_time if limit.policy == "refuse" else wanted
     page = snapshot.page(Order(asked.order), asked.cursor, asked.limit, kept)
     body = {
@@ -121,10 +122,6 @@ def _wanted(snapshot: ItemSnapshot, asked: ItemsQuery) -> np.ndarray[tuple[int],
     if asked.category:
         wanted &= np.asarray(snapshot.columns.category) == asked.category
     return wanted
-
-
-def _etag(snapshot: ItemSnapshot, limit: Limit, freshness: int) -> str:
-    return copies.etag(snapshot.tag, f"{freshness:x}", limit.policy, limit.max_age_s)
 
 
 ENDPOINTS = (

@@ -70,10 +70,6 @@ class Ages:
         """True if what stands for ``as_of`` is too old."""
         return is_stale(age_s(as_of, self.now_s), self.limits[kind])
 
-    def are_stale(self, kind: str, as_of: Numbers) -> NDArray[np.bool_]:
-        """The same of many."""
-        return self.now_s - as_of > self.limits[kind].max_age_s
-
     def is_served(self, kind: str, as_of: float) -> bool:
         """False if it is too old and the policy is to refuse."""
         return self.limits[kind].policy != "refuse" or not self.is_stale(kind, as_of)
@@ -97,19 +93,26 @@ def market_age(market: Market, ages: Ages, kind: str = "all") -> MaybeAged:
 
 
 def market_tag(market: Market, ages: Ages, kind: str = "all") -> str:
-    """The ETag of what is made of all a market knows of ``kind``: its snapshots, and which of their prices are too old.
+    """The ETag of what is made of all a market knows of ``kind``."""
+    found = snapshots_of(market, kind).items()
+    return copies.etag(*(part for name, each in found for part in _tag_parts(each, ages.now_s, ages.limits[name])))
 
-    How many says which: the oldest are so first.
+
+def snapshot_tag(prices: Snapshot | ItemSnapshot, now_s: float, limit: Limit) -> str:
+    """The ETag of what is made of one snapshot."""
+    return copies.etag(*_tag_parts(prices, now_s, limit))
+
+
+def _tag_parts(prices: Snapshot | ItemSnapshot, now_s: float, limit: Limit) -> tuple[object, ...]:
+    """What tells a snapshot's answers apart: its content, which of it is too old, and what becomes of that.
+
+    How much is too old says which: the oldest is so first.
     """
-    parts: list[object] = []
-    for name, prices in snapshots_of(market, kind).items():
-        if isinstance(prices, Snapshot):
-            as_of = np.asarray([as_of_s(hour_s) for hour_s in prices.hours_s], np.float64)
-        else:
-            as_of = prices.columns.as_of
-        limit = ages.limits[name]
-        parts += [prices.tag, f"{np.count_nonzero(ages.are_stale(name, as_of)):x}", limit.policy, limit.max_age_s]
-    return copies.etag(*parts)
+    if isinstance(prices, Snapshot):
+        as_of = np.asarray([as_of_s(hour_s) for hour_s in prices.hours_s], np.float64)
+    else:
+        as_of = prices.columns.as_of
+    return prices.tag, f"{np.count_nonzero(now_s - as_of > limit.max_age_s):x}", limit.policy, limit.max_age_s
 
 
 def older(as_of: Mapping[str, float], ages: Ages) -> MaybeAged:
@@ -194,7 +197,7 @@ class LightRows:
 
     def stale(self, ages: Ages) -> NDArray[np.bool_]:
         """Which of them are too old."""
-        return ages.are_stale(self.kind, self.as_of)
+        return ages.now_s - self.as_of > ages.limits[self.kind].max_age_s
 
     def served(self, ages: Ages) -> NDArray[np.bool_]:
         """Which of them may be served."""
