@@ -12,7 +12,7 @@ from ledgerd.config import Config
 from ledgerd.errors import CannotStart, StoreLocked
 from ledgerd.web.app import create_app, create_control_app
 from ledgerd.web.deps import Deps
-from ledgerd.web.unreadable import ServerLog, count_unreadable
+from ledgerd.web.unreadable import Runner, ServerLog, count_unreadable
 
 LOCK = "ledgerd.lock"
 """The file in the data directory whose lock the one daemon of that directory holds."""
@@ -57,7 +57,7 @@ class Doors:
 
     async def _runner(self, app: web.Application) -> web.AppRunner:
         """``app``, to be put behind a port or a socket, and let go at the stop."""
-        runner = web.AppRunner(app, logger=ServerLog(), shutdown_timeout=CLOSE_S, handler_cancellation=True)
+        runner = Runner(app, logger=ServerLog(), shutdown_timeout=CLOSE_S, handler_cancellation=True)
         self._runners.append(runner)
         await runner.setup()
         return runner

@@ -321,7 +321,7 @@ class RequestCrashed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RequestUnreadable(Event):
-    """A client sent what is not HTTP; it got a plain 400 or no answer, the others go on."""
+    """A client sent what is not HTTP; it got a 400 that repeats nothing of it, or no answer, the others go on."""
 
     level: ClassVar[int] = logging.DEBUG
     text: ClassVar[str] = "{subject}: a request could not be read: {error}"

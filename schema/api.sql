@@ -43,6 +43,36 @@ GROUP BY begin_s
 ORDER BY begin_s
 LIMIT 2001;
 
+-- name: item_listings
+-- The listings of {key} that stand in a league, in stashes that changed after {since_s}, the cheapest first by {rates}
+-- of the currencies {ids}; and how many there are. The stashes are found by their keys alone, then read one by one.
+SELECT
+    toValidUTF8(account), toValidUTF8(stash_id) AS stash, pieces, one, toString(of),
+    nullIf(one * {rates:Array(Float64)}[indexOf({ids:Array(String)}, of)], 0) AS chaos,
+    toUnixTimestamp(begun), toUnixTimestamp(priced), times, toFloat64(last_seen), toString(batch_id), count() OVER ()
+FROM silver_canonical_stashes FINAL
+ARRAY JOIN
+    item AS place, key AS of_key, stack AS pieces, amount AS one, currency AS of, listed_at AS begun,
+    changed_at AS priced, repriced AS times
+WHERE realm = {realm:String} AND league = {league:String} AND of_key = sipHash64({key:String}) AND one > 0
+    AND last_seen > toDateTime({since_s:UInt32}, 'UTC')
+    AND stash_id IN
+    (
+        SELECT stash_id
+        FROM silver_canonical_stashes
+        WHERE realm = {realm:String} AND league = {league:String} AND has(key, sipHash64({key:String}))
+    )
+ORDER BY chaos NULLS LAST, account, stash, place
+LIMIT {most:UInt32};
+
+-- name: stashes_until
+-- By step of a league's stashes, when the newest batch it has looked at was fetched; 0: none since it last began again.
+SELECT step, toUnixTimestamp(argMax(retrieved_at, (era, retrieved_at)))
+FROM etl_watermarks
+WHERE step IN ('silver_canonical_stashes', 'gold_stash_summary', 'gold_stash_diffs') AND source = concat('river-', {realm:String})
+    AND league IN ('', {league:String})
+GROUP BY step;
+
 -- name: stash
 -- The newest row of one stash.
 SELECT

@@ -60,6 +60,26 @@ def ranked(account, market_chaos):
 SELLERS = [ranked(SELLER, 920.25), ranked("Rhopik#0001", 5.0)]
 
 
+def until(summaries_s, diffs_s, listings_s=NOW_S):
+    """The rows of the query ``stashes_until``: when what each step did last was fetched."""
+    steps = {"silver_canonical_stashes": listings_s, "gold_stash_summary": summaries_s, "gold_stash_diffs": diffs_s}
+    return list(steps.items())
+
+
+def listing(account=SELLER, chaos=3.0, **facts):
+    """A row of the query ``item_listings``, of two in all; ``facts`` differ from those of one Divine Orb asked."""
+    usual = {
+        "account": account, "stash": STASH, "units": 1, "amount": 0.02,
+        "currency": "Metadata/Items/Currency/CurrencyModValues", "chaos": chaos, "listed_s": NOW_S - 7200,
+        "changed_s": NOW_S - 3600, "repriced": 1, "seen_s": NOW_S - 900.5, "batch_id": "river-pc-0000000006",
+        "total": 2,
+    }  # fmt: skip
+    return (*{**usual, **facts}.values(),)
+
+
+LISTINGS = [listing(), listing("Rhopik#0001", None, currency="Metadata/Items/Currency/Nobodys")]
+
+
 def _diffs(params):
     whose = (params.get("stash"), 1) if "stash" in params else (params["account"], 2)
     found = [row for row in DIFFS if row[whose[1]] == whose[0] and params["from_s"] <= row[0] < params["to_s"]]
@@ -68,7 +88,9 @@ def _diffs(params):
 
 
 ANSWERS = {
+    SQL["stashes_until"]: lambda params: until(NOW_S, NOW_S),
     SQL["stash"]: lambda params: [row for row in STASHES if row[0] == params["stash"]],
+    SQL["item_listings"]: lambda params: LISTINGS[: params["most"]],
     SQL["seller"]: lambda params: [row for row in STASHES if row[1] == params["account"]],
     SQL["sellers"]: lambda params: SELLERS[: params["most"]],
     SQL["stash_diffs"]: _diffs,

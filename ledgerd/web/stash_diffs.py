@@ -21,7 +21,7 @@ from ledgerd.web.items import Place, snapshot_of
 from ledgerd.web.pages import after_of
 from ledgerd.web.params import UNIX_S_MAX, count, moment
 from ledgerd.web.rows import cursor, next_cursor
-from ledgerd.web.stashes import SELLER_PATH, STASH_PATH, ask, head_of, stash_of, stashes_of
+from ledgerd.web.stashes import SELLER_PATH, STASH_PATH, ask, head_of, stash_of, stashes_of, until_of
 
 LIMIT_MAX = 500
 SPAN_S = 7 * 24 * HOUR_S
@@ -56,7 +56,7 @@ class StashDiff(TypedDict):
 
 @with_config(SHAPE)
 class StashDiffs(Aged, Place):
-    """What happened, newest first. Hours that are over alone: the last one comes a little after its end."""
+    """What happened, newest first: in hours that were over as of ``as_of``, or a little later."""
 
     from_: Annotated[Moment, Field(alias="from")]
     to: Moment
@@ -80,7 +80,8 @@ class DiffsQuery:
 async def get_stash_diffs(request: web.Request, asked: DiffsQuery) -> web.StreamResponse:
     """What came, went and changed its price in one stash, hour by hour, newest first."""
     snapshot, stash = snapshot_of(request), request.match_info["stash"]
-    head, span = head_of(request, snapshot, "stash", snapshot.as_of), _span(request, asked)
+    span = _span(request, asked)
+    head = head_of(request, snapshot, "stash", (await until_of(request, snapshot)).diffs)
     rows = await ask(request, "stash_diffs", snapshot, stash=stash, **span)
     if not rows and asked.cursor is None:
         await stash_of(request, snapshot, stash)
@@ -90,7 +91,8 @@ async def get_stash_diffs(request: web.Request, asked: DiffsQuery) -> web.Stream
 async def get_seller_diffs(request: web.Request, asked: DiffsQuery) -> web.StreamResponse:
     """What came, went and changed its price in any stash of one seller, hour by hour, newest first."""
     snapshot, account = snapshot_of(request), request.match_info["account"]
-    head, span = head_of(request, snapshot, "seller", snapshot.as_of), _span(request, asked)
+    span = _span(request, asked)
+    head = head_of(request, snapshot, "seller", (await until_of(request, snapshot)).diffs)
     rows = await ask(request, "seller_diffs", snapshot, account=account, **span)
     if not rows and asked.cursor is None:
         await stashes_of(request, snapshot, account)

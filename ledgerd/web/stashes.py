@@ -11,9 +11,9 @@ from aiohttp import web
 from pydantic import with_config
 from typing_extensions import TypedDict
 
-from ledgerd.clock import UPSTREAM_DELAY_S, rfc3339
+from ledgerd.clock import HOUR_S, UPSTREAM_DELAY_S, hour_of, rfc3339
 from ledgerd.config import Route
-from ledgerd.errors import NotKnown
+from ledgerd.errors import NotKnown, NotPricedYet
 from ledgerd.ledger.items import ItemSnapshot
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.store.engine import Row
@@ -79,7 +79,7 @@ class Stash(Holdings):
 
 @with_config(SHAPE)
 class StashAnswer(Aged, Place):
-    """One stash. The age is that of the league's stashes as a whole: one that has not changed since is as it was."""
+    """One stash. Its age is that of the last look at the league's: one that has not changed since is as it was."""
 
     stash: Stash
 
@@ -141,6 +141,17 @@ class Rankings:
 RANKINGS = web.AppKey("rankings", Rankings)
 
 
+class Until(NamedTuple):
+    """The moments what is known of a league's stashes stands for, unix seconds."""
+
+    listings: float
+    """All changes until then are in what stands in stashes."""
+    summaries: float
+    """All changes until then are in what stashes hold."""
+    diffs: float
+    """All hours that were over by then are in what happened in them."""
+
+
 async def get_sellers(request: web.Request, asked: SellersQuery) -> web.StreamResponse:
     """Who lists most in a league, by what the market gives for it."""
     snapshot = snapshot_of(request)
@@ -153,7 +164,7 @@ async def get_sellers(request: web.Request, asked: SellersQuery) -> web.StreamRe
 async def get_seller(request: web.Request, asked: Nothing) -> web.StreamResponse:
     """One seller's public stashes, and what they hold together. The account is named exactly as the game has it."""
     snapshot, account = snapshot_of(request), request.match_info["account"]
-    head = head_of(request, snapshot, "seller", snapshot.as_of)
+    head = head_of(request, snapshot, "seller", (await until_of(request, snapshot)).summaries)
     stashes = [stash for stash in await stashes_of(request, snapshot, account) if stash["public"]]
     body = {**head, "account": account, **_together(stashes), "count": len(stashes), "stashes": stashes}
     return answer(body, headers={"Cache-Control": CACHE})
@@ -162,7 +173,7 @@ async def get_seller(request: web.Request, asked: Nothing) -> web.StreamResponse
 async def get_stash(request: web.Request, asked: Nothing) -> web.StreamResponse:
     """What one stash held when it last changed, by its id as a seller's answer has it."""
     snapshot = snapshot_of(request)
-    head = head_of(request, snapshot, "stash", snapshot.as_of)
+    head = head_of(request, snapshot, "stash", (await until_of(request, snapshot)).summaries)
     stash = await stash_of(request, snapshot, request.match_info["stash"])
     return answer({**head, "stash": stash}, headers={"Cache-Control": CACHE})
 
@@ -173,6 +184,24 @@ def head_of(request: web.Request, snapshot: ItemSnapshot, route: Route, as_of: f
     limit, now_s = deps.freshness().limit(LAYER, route), deps.clock.now()
     admit(as_of, now_s, limit)
     return {"realm": snapshot.realm, "league": snapshot.league, **aged(as_of, now_s, limit)}
+
+
+async def until_of(request: web.Request, snapshot: ItemSnapshot) -> Until:
+    """How far the league's stashes were looked at; NotPricedYet if they never were.
+
+    The steps tell, not the rows, for a stash has none while it does not change. The step of the diffs runs on the first
+    batch behind the end of an hour: until then it misses nothing, however long it has not run.
+    """
+    until_s: dict[str, int] = dict(await ask(request, "stashes_until", snapshot))
+    steps = ("silver_canonical_stashes", "gold_stash_summary", "gold_stash_diffs")
+    listings_s, summaries_s, diffs_s = (until_s.get(step, 0) for step in steps)
+    if not (listings_s and summaries_s):
+        here = f"{snapshot.realm}/{snapshot.league}"
+        raise NotPricedYet(
+            f"No stash of {here} is valued yet.", "That comes right behind its items: ledgerd etl status"
+        )
+    whole_s = min(summaries_s, hour_of(diffs_s) + HOUR_S) if diffs_s else summaries_s
+    return Until(*(each - UPSTREAM_DELAY_S for each in (listings_s, summaries_s, whole_s)))
 
 
 async def stash_of(request: web.Request, snapshot: ItemSnapshot, stash: str) -> Stash:
@@ -212,8 +241,9 @@ async def _ranking(request: web.Request, snapshot: ItemSnapshot) -> Ranking:
         return kept
     async with waiting_for(rankings.making):
         if (kept := rankings.fresh(place, clock.now())) is None:
+            as_of = (await until_of(request, snapshot)).summaries
             rows = await ask(request, "sellers", snapshot, most=SELLERS_MAX)
-            kept = rankings.kept[place] = Ranking([_seller(row) for row in rows], clock.now(), snapshot.as_of)
+            kept = rankings.kept[place] = Ranking([_seller(row) for row in rows], clock.now(), as_of)
     return kept
 
 

@@ -1,13 +1,15 @@
-"""What is not HTTP: each is counted as an event, and its traceback is kept out of the log."""
+"""What is not HTTP: counted as an event, answered without a word of what came, its traceback kept out of the log."""
 
 import asyncio
 import logging
 from typing import Any
 
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
 
 from ledgerd.events import RequestUnreadable, emit
+from ledgerd.web.answers import problem
+from ledgerd.web.edge import ALWAYS
 
 SUBJECT = "http"
 
@@ -29,6 +31,35 @@ class ServerLog(logging.LoggerAdapter[logging.Logger]):
             super().debug(msg, *args, **kwargs)
 
 
+class Runner(web.AppRunner):
+    """aiohttp's runner of an application, but that no answer repeats what is not HTTP: there may be a key in it."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(made.request_handler, request_factory=made.request_factory, **self._kwargs)
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """A problem where aiohttp would quote the line it cannot read; what else it has to say as it says it."""
+        response = super().handle_error(request, status, exc, message)
+        if isinstance(exc, HttpProcessingError):
+            detail = "The head of the request cannot be read, or a line of it is longer than 8 KiB."
+            hint = "First a line such as GET /v1/realms HTTP/1.1, then one header a line, with a colon behind its name."
+            response = problem(request, status, "bad-request", detail, hint=hint, headers=ALWAYS)
+            response.force_close()
+        return response
+
+
 def count_unreadable(loop: asyncio.AbstractEventLoop) -> None:
     """Take over what ``loop`` is told of requests whose target cannot even be split: aiohttp lets that error through.
 
@@ -39,7 +70,7 @@ def count_unreadable(loop: asyncio.AbstractEventLoop) -> None:
 
 def _handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
-    if isinstance(context.get("protocol"), RequestHandler) and isinstance(error, ValueError):
+    if isinstance(context.get("protocol"), web.RequestHandler) and isinstance(error, ValueError):
         emit(RequestUnreadable(SUBJECT, error=type(error).__name__))
     else:
         loop.default_exception_handler(context)

@@ -131,7 +131,7 @@ TABLES = {
     ],
     "gold_stash_summary": [holding(stash) for stash in STASHES],
     "gold_stash_diffs": [change(stash, hours) for stash in STASHES for hours in range(HOURS)],
-    "etl_watermarks": [mark("gold_stash_summary"), mark("gold_stash_diffs")],
+    "etl_watermarks": [mark(step) for step in ("silver_canonical_stashes", "gold_stash_summary", "gold_stash_diffs")],
     "bronze_gaps": [gap(hours) for hours in range(100, 103)],
     "etl_runs": [run(seq) for seq in range(1, 30)],
 }  # fmt: skip

@@ -9,7 +9,7 @@ from ledgerd.config import Freshness, RouteFreshness
 from ledgerd.web.stash_diffs import StashDiffs
 from ledgerd.web.stashes import SellerAnswer, SellerList, StashAnswer
 from tests.prices import ITEMS, MARKET, NO_STORE, World
-from tests.stashes import ANSWERS, NOW_S, SELLER, SQL, STASH
+from tests.stashes import ANSWERS, NOW_S, SELLER, SQL, STASH, until
 from tests.webclient import browsing, problem_of
 
 LEAGUE = "/v1/pc/Mirage"
@@ -38,7 +38,7 @@ async def client(world):
 
 
 @pytest.mark.parametrize(("path", "shape"), ROUTES.items())
-async def test_an_answer_has_its_shape_and_the_age_of_the_leagues_items(client, world, path, shape):
+async def test_an_answer_has_its_shape_and_the_age_of_the_leagues_stashes(client, world, path, shape):
     await world.clock.advance(60)
     answer = await (await client.get(path)).json()
 
@@ -222,6 +222,48 @@ async def test_stale_answers_are_marked_or_refused_as_configured_for_the_route(c
     assert (marked["stale"], "16 min old" in marked["warning"] or "17 min old" in marked["warning"]) == (True, True)
     assert int(refused.headers["Retry-After"]) > 0
     assert others.status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "behind", "as_of"),
+    [
+        (path, until(NOW_S, NOW_S - 3601), "2025-10-09T07:55:00Z")
+        if path.endswith("diffs")
+        else (path, until(NOW_S - 301, NOW_S), "2025-10-09T08:49:59Z")
+        for path in ROUTES
+    ],
+)
+async def test_what_its_own_step_has_not_done_yet_makes_it_old_however_fresh_prices_are(
+    client, world, path, behind, as_of
+):
+    world.engine.answers[SQL["stashes_until"]] = behind
+    marked = await (await client.get(path)).json()
+    world.rules = Freshness(policy="refuse")
+    refused = await client.get(path)
+    await problem_of(refused, 503, "stale")
+    items = await (await client.get(f"{LEAGUE}/items")).json()
+
+    assert (marked["as_of"], marked["stale"]) == (as_of, True)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert (items["as_of"], items["stale"]) == ("2025-10-09T08:55:00Z", False)
+
+
+@pytest.mark.parametrize("diffs_s", [NOW_S - 3600, 0], ids=["an hour ago", "never"])
+async def test_diffs_miss_nothing_until_an_hour_is_over_that_their_step_has_not_seen(client, world, diffs_s):
+    world.engine.answers[SQL["stashes_until"]] = until(NOW_S, diffs_s)
+    answer = await (await client.get(f"{STASH_PATH}/diffs")).json()
+
+    assert (answer["as_of"], answer["stale"]) == ("2025-10-09T08:55:00Z", False)
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_before_stashes_are_valued_they_are_still_to_come(client, world, path):
+    world.engine.answers[SQL["stashes_until"]] = until(0, 0)
+    answer = await client.get(path)
+    body = await problem_of(answer, 503, "no-prices-yet")
+
+    assert "pc/Mirage" in body["detail"]
+    assert int(answer.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize("path", ROUTES)
