@@ -76,15 +76,23 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint], others: Iter
     for each in endpoints:
         handler = edged(each.serve, each.query, each.guard)
         if each.is_hot:
-            app.router.register_resource(OnePath(each.path, handler))
+            app.router.register_resource(OnePath(each.path, handler, met))
         elif each.method == "GET":
-            app.router.add_get(each.path, handler)
+            app.router.add_get(each.path, handler, expect_handler=met)
         else:
-            app.router.add_route(each.method, each.path, handler)
+            app.router.add_route(each.method, each.path, handler, expect_handler=met)
     elsewhere = web.route("*", "/{nothing:[\\s\\S]*}", get_nothing)
-    app.add_routes(
-        [web.RouteDef(each.method, each.path, edged(each.handler), each.kwargs) for each in (*others, elsewhere)]
-    )
+    for other in (*others, elsewhere):
+        given = {**other.kwargs, "expect_handler": met}
+        web.RouteDef(other.method, other.path, edged(other.handler), given).register(app.router)
+
+
+async def met(request: web.Request) -> web.StreamResponse | None:
+    """What a client is told that expects something before it sends its body; aiohttp's own refusal repeats it."""
+    if request.headers["Expect"].lower() != "100-continue":
+        return problem_of(request, web.HTTPExpectationFailed())
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
 
 
 def headers_of(path: str) -> Mapping[str, str]:

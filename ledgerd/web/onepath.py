@@ -4,20 +4,22 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-BELOW = "/history"
+BELOW = ("/history", "/listings")
 """What has an address of its own."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Expected = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 _PARTS = 6
 
 
 class OnePath(web.DynamicResource):
-    """``/v1/{realm}/{league}/WORD/{name:.+}``, whose name may hold slashes but does not end in `BELOW`."""
+    """``/v1/{realm}/{league}/WORD/{name:.+}``, whose name may hold slashes but ends in nothing of `BELOW`."""
 
-    def __init__(self, path: str, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
-        """``handler`` answers GET and HEAD at ``path``, which is of that form."""
+    def __init__(self, path: str, handler: Handler, met: Expected) -> None:
+        """``handler`` answers GET and HEAD at ``path``, which is of that form; ``met`` who expects something first."""
         super().__init__(path)
         self._word = path.split("/")[4]
         self._last = path.rpartition("{")[2].partition(":")[0]
-        self._methods = {method: self.add_route(method, handler) for method in ("GET", "HEAD")}
+        self._methods = {method: self.add_route(method, handler, expect_handler=met) for method in ("GET", "HEAD")}
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """Who answers, if anybody here does; and the methods there are for the path, if it is one of these."""

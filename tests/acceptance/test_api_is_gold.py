@@ -17,12 +17,13 @@ import pytest
 from ledgerd.status import LaneStatus
 from ledgerd.store.queries import load_queries
 from ledgerd.web.app import ENDPOINTS
+from tests.daemon import TEST_S
 from tests.prices import source
 from tests.refined import HOUR_S, NEWEST_S, RIVER_AT_S, SOURCES, refined
 from tests.webclient import browsing
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 HERE = "/v1/pc/Allflame"
 DELAY_S = 300
@@ -59,12 +60,23 @@ SELECT
     toUnixTimestamp(rate_hour) AS rate_s, toString(batch_id) AS batch_id, toFloat64(as_of) AS as_of
 FROM gold_stash_summary FINAL WHERE realm = 'pc' AND league = 'Allflame'
 """
+LISTING = """
+SELECT
+    item, item_key AS key, account, stash_id AS stash, stack AS units, amount, toString(currency) AS currency,
+    toUnixTimestamp(first_seen) AS listed_at, toUnixTimestamp(changed_at) AS changed_at, repriced,
+    toFloat64(last_seen) AS seen_at
+FROM silver_priced_items WHERE realm = 'pc' AND league = 'Allflame'
+"""
 DIFF = """
 SELECT
     toUnixTimestamp(hour) AS hour_s, stash_id AS stash, account, added, removed, repriced, restacked, unconverted,
     added_chaos, removed_chaos, repriced_chaos, restacked_chaos, toString(first_batch) AS first_batch,
     toString(last_batch) AS last_batch
 FROM gold_stash_diffs FINAL WHERE realm = 'pc' AND league = 'Allflame'
+"""
+MARK = """
+SELECT toString(step) AS step, max(toFloat64(retrieved_at)) AS until_s
+FROM etl_watermarks WHERE source = 'river-pc' AND league = 'Allflame' GROUP BY step
 """
 HOLDINGS = ("items", "listed", "unconverted", "unpriced", "asked_chaos", "market_chaos")
 
@@ -115,6 +127,11 @@ class Gold:
         for row in sorted(await self.rows(STASH), key=lambda row: row["as_of"]):
             self.stashes[row["stash"]] = row
         self.diffs = await self.rows(DIFF)
+        marks = {row["step"]: math.floor(row["until_s"]) for row in await self.rows(MARK)}
+        next_hour_s = (marks["gold_stash_diffs"] // HOUR_S + 1) * HOUR_S
+        self.stashes_as_of = marks["gold_stash_summary"] - DELAY_S
+        self.listings_as_of = marks["silver_canonical_stashes"] - DELAY_S
+        self.diffs_as_of = min(marks["gold_stash_summary"], next_hour_s) - DELAY_S
         return self
 
     async def rows(self, sql):
@@ -291,6 +308,31 @@ async def item_past(gold):
             agree(point, {"open": row["chaos"], "likely_sales": row["likely_sales_1h"], "begin": rfc(row["hour_s"])})
 
 
+async def listings(gold):
+    standing = await gold.rows(LISTING)
+    for key in gold.some(sorted(gold.priced)):
+        told = await gold.get(f"{HERE}/items/{quote(key, safe='')}/listings", limit=5000)
+        gold.is_as_old(told, gold.listings_as_of)
+        held = {}
+        for row in standing:
+            if row["key"] == key:
+                rate = gold.newest_of.get(row["currency"], {}).get("chaos")
+                facts = {name: fact for name, fact in row.items() if name not in {"key", "item"}}
+                held[row["item"]] = {**facts, "chaos": rate and row["amount"] * rate}
+        assert told["key"] == key
+        assert told["count"] == told["total"] == len(held)
+        assert sum(each["chaos"] is not None for each in told["listings"]) == gold.priced[key]["listings"]
+        asked = [math.inf if each["chaos"] is None else each["chaos"] for each in told["listings"]]
+        assert asked == sorted(asked)
+        found = sorted(held.values(), key=by_facts)
+        for each, row in zip(sorted(told["listings"], key=by_facts), found, strict=True):
+            agree(each, {**row, **{name: rfc(row[name]) for name in ("listed_at", "changed_at", "seen_at")}})
+
+
+def by_facts(listing):
+    return [listing[name] for name in ("account", "stash", "amount", "currency", "units")]
+
+
 async def events(gold):
     told = []
     async with gold.client.get("/v1/events", params={"league": "allflame"}) as stream:
@@ -404,7 +446,7 @@ def sellers_of(gold):
 
 async def sellers(gold):
     told = await gold.get(f"{HERE}/sellers", limit=100)
-    gold.is_as_old(told, gold.items_as_of)
+    gold.is_as_old(told, gold.stashes_as_of)
     held = {
         account: {name: sum(row[name] for row in rows) for name in HOLDINGS} | {"stashes": len(rows)}
         for account, rows in sellers_of(gold).items()
@@ -419,7 +461,7 @@ async def seller(gold):
     accounts = sellers_of(gold)
     for account in gold.some(sorted(accounts)):
         told = await gold.get(f"{HERE}/sellers/{quote(account, safe='')}")
-        gold.is_as_old(told, gold.items_as_of)
+        gold.is_as_old(told, gold.stashes_as_of)
         assert told["count"] == len(accounts[account])
         agree(told, {name: sum(row[name] for row in accounts[account]) for name in HOLDINGS})
         for each in told["stashes"]:
@@ -429,12 +471,12 @@ async def seller(gold):
 async def stash(gold):
     for name in gold.some(sorted(gold.stashes)):
         told = await gold.get(f"{HERE}/stashes/{name}")
-        gold.is_as_old(told, gold.items_as_of)
+        gold.is_as_old(told, gold.stashes_as_of)
         is_stash(gold, told["stash"])
 
 
 def are_diffs(gold, told, held):
-    gold.is_as_old(told, gold.items_as_of)
+    gold.is_as_old(told, gold.diffs_as_of)
     assert (told["count"], told["next"]) == (len(held), None)
     held = sorted(held, key=lambda row: (-row["hour_s"], row["stash"]))
     for each, row in zip(told["diffs"], held, strict=True):
@@ -501,6 +543,7 @@ CHECKS = {
     "get_items": item_list,
     "get_item": one_item,
     "get_item_history": item_past,
+    "get_item_listings": listings,
     "get_events": events,
     "get_prices": whole_league,
     "post_prices": many_prices,

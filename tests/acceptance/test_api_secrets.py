@@ -12,10 +12,10 @@ import pytest
 
 from ledgerd.sim.tokens import Tokens
 from ledgerd.web.app import ENDPOINTS
-from tests.daemon import command, daemon, upstream
+from tests.daemon import TEST_S, WAIT_S, command, daemon, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 SECRETS = {
     "client_secret": "the-clients-secret-7c1f09",
@@ -31,6 +31,16 @@ PATHS = (
     "/sql?query=SELECT+*+FROM+system.settings", "/sql?query=SELECT+currentUser(),hostName()",
     "/sql?query=SELECT+*+FROM+file('secret')",
 )  # fmt: skip
+
+MANGLED = (
+    "GET /v1/throttle\r\nX-API-Key: {}\r\n\r\n",
+    "GET /v1/throttle HTTP/1.1\r\nX-API-Key {}\r\n\r\n",
+    "GET /v1/throttle HTTP/1.1\r\nX-API-Key : {}\r\n\r\n",
+    "GET /v1/throttle HTTP/1.{}\r\n\r\n",
+    "{} /v1/throttle HTTP/1.1\r\n\r\n",
+    "GET /v1/throttle HTTP/1.1\r\nHost: x\r\nExpect: {}\r\nConnection: close\r\n\r\n",
+)
+"""What is not quite HTTP, with a key in it."""
 
 
 def shapes(secret):
@@ -72,10 +82,10 @@ async def living(tmp_path, granted):
         daemon(stand_in.url, **settings) as ledgerd,
     ):
         await ledgerd.start()
-        url = await ledgerd.wait("an address", lambda: address(ledgerd), 60)
-        await ledgerd.wait("a token in use", lambda: is_at_work(ledgerd, granted), 60)
+        url = await ledgerd.wait("an address", lambda: address(ledgerd))
+        await ledgerd.wait("a token in use", lambda: is_at_work(ledgerd, granted))
         await stand_in.post("tokens", {})  # one refused, and another one asked for
-        await ledgerd.wait("the next token", lambda: is_at_work(ledgerd, granted[1:]), 60)
+        await ledgerd.wait("the next token", lambda: is_at_work(ledgerd, granted[1:]))
         yield ledgerd, url
 
 
@@ -112,12 +122,11 @@ async def answered(client, method, path, body, header):
         return b"%d %b\n%b" % (answer.status, repr(answer.raw_headers).encode(), told)
 
 
-async def raw(url, text):
-    """What is answered to what is not quite HTTP."""
-    host, port = url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(text)
-    answer = await asyncio.wait_for(reader.read(4096), 10)
+async def raw(opening, text):
+    """What is answered to what is not quite HTTP at the door that ``opening`` connects to."""
+    reader, writer = await opening
+    writer.write(text.encode())
+    answer = await asyncio.wait_for(reader.read(4096), WAIT_S)
     writer.close()
     return answer
 
@@ -141,12 +150,15 @@ async def test_no_secret_is_in_an_answer_a_line_of_the_log_or_a_metric(tmp_path,
             asked = list(questions([*secrets, WRONG]))
             said = [await answered(client, *each) for client in (public, own) for each in asked]
             opened = [await answered(public, "GET", path, None, {name: SECRETS[key]}) for path, name, key in RIGHT]
-        said += [await raw(url, f"GET /v1/throttle\r\nX-API-Key: {secret}\r\n\r\n".encode()) for secret in secrets]
+        for text in (each.format(secret) for each in MANGLED for secret in secrets):
+            said.append(await raw(asyncio.open_connection(*url.removeprefix("http://").split(":")), text))
+            said.append(await raw(asyncio.open_unix_connection(ledgerd.data_dir / "ledgerd.sock"), text))
+            assert b"text/plain" not in said[-2] + said[-1], text
         said += [(await command(ledgerd, *words))[1].encode() for words in (("status", "--json"), ("check-config",))]
 
         ledgerd.configure(throttle__requests_per_s=-1)  # a reload that is refused names what is wrong
         ledgerd.signal(SIGHUP)
-        await ledgerd.wait("the refusal", lambda: is_refused(ledgerd), 20)
+        await ledgerd.wait("the refusal", lambda: is_refused(ledgerd))
         said.append(repr(await ledgerd.status()).encode())
         assert await ledgerd.stop() == 0
         lines = ledgerd.log.read_bytes().splitlines()

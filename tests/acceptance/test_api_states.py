@@ -10,14 +10,15 @@ import pytest
 
 from ledgerd.config import Freshness
 from ledgerd.web.app import ENDPOINTS
-from tests.daemon import daemon, upstream
+from tests.clocks import ORIGIN_S
+from tests.daemon import TEST_S, daemon, upstream
 from tests.prices import HEADHUNTER, ITEMS, MARKET, World
 from tests.store.front_process import FrontProcess
-from tests.store.market import ACCOUNT, KEY, STASHES, market
+from tests.store.market import ACCOUNT, KEY, STASHES, mark, market
 from tests.webclient import browsing, problem_of
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 LONG_S = 30 * 24 * 3600
 OK, REFUSED = 200, 503
@@ -44,6 +45,7 @@ ROUTES = {
     "get_items": Route("items"),
     "get_item": Route("items"),
     "get_item_history": Route("items", asks_engine=True, is_refused=False),
+    "get_item_listings": Route("items", asks_engine=True),
     "get_prices": Route(),
     "post_prices": Route(),
     "get_search": Route(),
@@ -77,6 +79,7 @@ MISSPELT = {
     "source": ("exchnge-pc", ["exchange-pc"]),
 }
 """By name in a path, what nobody knows, and what must be among the suggestions."""
+STASH_STEPS = ("silver_canonical_stashes", "gold_stash_summary", "gold_stash_diffs")
 FORMATTED = [each for each in ENDPOINTS if each.has_formats]
 TABULAR = ("csv", "arrow", "parquet")
 
@@ -87,6 +90,10 @@ def name_of(endpoint):
 
 def route_of(endpoint):
     return ROUTES[name_of(endpoint)]
+
+
+def is_of_stashes(endpoint):
+    return any(word in endpoint.path for word in ("/stashes/", "/sellers", "/listings"))
 
 
 def address_of(endpoint, **names):
@@ -153,6 +160,26 @@ async def test_old_prices_are_refused_where_that_is_the_policy(tmp_path):
                     assert (await is_waiting(answer, "stale"))["hint"], name_of(each)
                 elif each.key:
                     assert answer.status < 500, name_of(each)
+                else:
+                    assert answer.status == OK, name_of(each)
+
+
+async def test_stashes_whose_steps_are_behind_are_old_by_themselves(tmp_path):
+    behind = [mark(step, era=1, at_s=ORIGIN_S - 2 * 3600) for step in STASH_STEPS]
+    rules = Freshness()
+    async with serving(tmp_path, freshness=lambda: rules) as (client, deps):
+        rows = [tuple(row.values()) for row in behind]
+        await deps.engine.insert("etl_watermarks", list(behind[0]), rows, token="behind")
+        served = [each for each in ENDPOINTS if route_of(each).layer == "items" and route_of(each).is_refused]
+        for each in served:
+            async with asking(client, each) as answer:
+                told = await answer.json()
+            assert (answer.status, told["stale"]) == (OK, is_of_stashes(each)), (name_of(each), told)
+        rules = Freshness(policy="refuse")
+        for each in served:
+            async with asking(client, each) as answer:
+                if is_of_stashes(each):
+                    await is_waiting(answer, "stale")
                 else:
                     assert answer.status == OK, name_of(each)
 
@@ -232,9 +259,9 @@ async def test_a_daemon_whose_server_was_killed_says_so_and_serves_on_from_memor
             await ledgerd.start()
             socket = aiohttp.UnixConnector(str(ledgerd.data_dir / "ledgerd.sock"))
             async with aiohttp.ClientSession("http://ledgerd", connector=socket) as client:
-                league = await ledgerd.wait("a price", lambda: first_league(client), 60)
+                league = await ledgerd.wait("a price", lambda: first_league(client))
                 front.kill()
-                await ledgerd.wait("it to be noticed", lambda: is_down(ledgerd), 30)
+                await ledgerd.wait("it to be noticed", lambda: is_down(ledgerd))
                 for each in ENDPOINTS:
                     async with asking(client, each, address_of(each, league=league)) as answer:
                         await is_served_without_engine_and_items(answer, each)

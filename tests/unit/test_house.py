@@ -181,7 +181,7 @@ def test_what_a_test_packs_is_the_same_whenever_it_is_packed():
 
 
 def test_the_package_imports_quickly():
-    code = "import time; t = time.perf_counter(); import ledgerd.cli; print(time.perf_counter() - t)"
+    code = "import time; t = time.process_time(); import ledgerd.cli; print(time.process_time() - t)"
     took_s = min(
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
         for _ in range(3)

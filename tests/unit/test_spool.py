@@ -238,11 +238,12 @@ async def killed_at(failpoint, root):
         env={**os.environ, "LEDGERD_FAILPOINT": failpoint},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
     )
     assert died.returncode == -signal.SIGKILL, died.stderr
 
 
+@pytest.mark.timeout(150)
 class TestKilled:
     async def test_in_the_middle_of_a_page_it_is_cut_off_and_fetched_again(self, opened, root, said):
         await killed_at("page_half_written:3", root)

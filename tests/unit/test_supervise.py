@@ -299,7 +299,7 @@ class TestSupervisor:
 
         async def drain(stop, heart):
             await stop.wait()
-            await asyncio.sleep(0.05)
+            await settle()
             drained.append("writer")
 
         drained = []

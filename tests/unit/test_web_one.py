@@ -100,3 +100,17 @@ async def test_requests_sent_before_an_answer_is_read_are_answered_in_their_orde
 
     kinds = ["item" in orjson.loads(answer.partition(b"\r\n\r\n")[2]) for answer in answers]
     assert kinds == [path == PATHS[1] for path in paths] + [False]
+
+
+async def test_who_expects_to_be_told_to_go_on_is_and_anything_else_is_refused_unrepeated(client):
+    last = "Connection: close\r\n\r\n"
+    request = f"GET {PATHS[0]} HTTP/1.1\r\nHost: x\r\nExpect: {{}}\r\n{last}"
+    for path in (PATHS[0], "/v1/realms", "/healthz", "/nowhere"):
+        at = request.replace(PATHS[0], path)
+        assert (await said(client, at.format("100-Continue"), until_closed=True)).startswith(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 "
+        )
+        refused = await said(client, at.format("secret"), until_closed=True)
+        assert refused.startswith(b"HTTP/1.1 417 ")
+        assert b"secret" not in refused
+        assert orjson.loads(split(refused)[2])["type"] == "urn:ledgerd:http-error"
