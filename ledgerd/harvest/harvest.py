@@ -71,6 +71,8 @@ class Harvest:
             remember=lambda record: self._journals["requests"].append(_request_record(record)),
         )
         self._strands: dict[str, Strand] = {}
+        self._leaving: list[Strand] = []
+        """No longer configured, and perhaps not at their end yet."""
         self._loom = Loom(
             engine=engine,
             spool=spool,
@@ -163,6 +165,7 @@ class Harvest:
         named = wanted(config)
         self._strands |= {strand.source.name: strand for strand in added}
         unwanted = [self._strands.pop(name) for name in list(self._strands) if name not in named]
+        self._leaving = [strand for strand in (*self._leaving, *unwanted) if self._is_alive(strand)]
         for name, strand in self._strands.items():
             strand.settle(named[name][1], config)
             strand.source.on_turn(self._status.wake)
@@ -181,12 +184,17 @@ class Harvest:
                 self._supervisor.forget(service)
 
     def sources(self) -> list[SourceStatus]:
-        """For ``/status``: every source of the configured realms, exchanges switched off and rivers kept off, too."""
-        running = [self._told(strand) for strand in self._strands.values()]
+        """For ``/status``: every source of the configured realms, exchanges switched off and rivers kept off, too.
+
+        And those no longer configured, until their last answer is stored.
+        """
+        leaving = {strand.source.name: strand for strand in self._leaving if self._is_alive(strand)}
+        strands = leaving | self._strands
+        running = [self._told(strand) for strand in strands.values()]
         quiet = [
             _off(EXCHANGE, realm.name, f"realm.{realm.name}.exchange is false: nothing of it is fetched")
             for realm in self._config.realms
-            if not realm.exchange and f"{EXCHANGE}-{realm.name}" not in self._strands
+            if not realm.exchange and f"{EXCHANGE}-{realm.name}" not in strands
         ]
         if not has_credentials(self._config):
             quiet += [_off(RIVER, realm.name, NO_CREDENTIALS) for realm in self._config.realms if realm.river]
@@ -256,6 +264,9 @@ class Harvest:
         for service in services:
             if not self._supervisor.is_alive(service.name):
                 self._supervisor.start(service)
+
+    def _is_alive(self, strand: Strand) -> bool:
+        return any(self._supervisor.is_alive(name) for name in (strand.source.name, strand.writer.name))
 
     def _told(self, strand: Strand) -> SourceStatus:
         """A source as it is, its writer counted in: pages that nobody stores are no progress."""

@@ -117,6 +117,18 @@ async def test_a_source_switched_off_while_it_is_taken_over_stays_off(made, serv
     assert [each.name for each in made.harvest.sources()] == ["exchange-pc"]
 
 
+async def test_a_source_switched_off_is_told_of_until_it_has_ended(made, configured):
+    await made.harvest.open()
+    on, off = configured(river=True), configured(river=False)
+    made.harvest.adopt(on, await made.harvest.prepare(on))
+    unwanted = made.harvest.adopt(off, [])
+
+    assert [each.name for each in made.harvest.sources()] == [RIVER, "exchange-pc"]
+
+    await made.harvest.drop(unwanted)
+    assert [each.name for each in made.harvest.sources()] == ["exchange-pc"]
+
+
 async def test_a_page_another_harvests_is_not_kept_by_hand(made, server, configured):
     server.rivals = {RIVER: OTHER}
     with pytest.raises(StoreLocked, match=OTHER) as caught:

@@ -225,6 +225,7 @@ class Strands:
             status=lambda why: source(state=SourceState.REFUSED if why else state, last_error=why),
         )
         self.harvest._claims = None
+        self.harvest._leaving = []
         self.harvest._strands = {"exchange-pc": Strand(told, SimpleNamespace(name="writer-exchange-pc"))}
 
     def tell(self):
