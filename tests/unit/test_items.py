@@ -22,13 +22,6 @@ AGED = b',"age_s":300.0,"stale":false}'
 
 
 @pytest.fixture
-async def world():
-    world = World(MARKET, items=ITEMS)
-    await world.load()
-    return world
-
-
-@pytest.fixture
 async def items(world):
     return world.ledger.items("pc", "Mirage")
 

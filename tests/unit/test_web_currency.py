@@ -19,12 +19,6 @@ async def world():
     return world
 
 
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
-
-
 async def test_a_price_carries_its_values_its_age_and_its_evidence(client, world):
     await world.clock.advance(600)
     answer = await (await client.get(f"{LIST}/divine")).json()

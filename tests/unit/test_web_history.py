@@ -8,7 +8,7 @@ import pytest
 from ledgerd.config import Freshness
 from ledgerd.errors import QueryRefused
 from tests.prices import DIVINE, HOUR_S, MARKET, MIRROR, NO_STORE, World
-from tests.webclient import browsing, problem_of
+from tests.webclient import problem_of
 
 PATH = "/v1/pc/Mirage/currency/divine/history"
 POINT = (HOUR_S, HOUR_S + 3600, 150.0, 1.0, 150.0, 150.0, 150.0, 40, 0.97, False, 1)
@@ -20,12 +20,6 @@ async def world():
     await world.load()
     world.engine.answers["history"] = [POINT]
     return world
-
-
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
 
 
 async def test_history_is_points_with_their_span_their_values_and_the_age_of_the_newest(client):

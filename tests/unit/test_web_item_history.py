@@ -10,7 +10,7 @@ from ledgerd.config import Freshness
 from ledgerd.web.item_history import ItemHistory
 from tests.prices import HEADHUNTER, HOUR_S, ITEMS, MARKET, NO_STORE, World
 from tests.stashes import SQL
-from tests.webclient import browsing, problem_of
+from tests.webclient import problem_of
 
 GONE = "unique|Headhunter|base=Leather Belt|foil=true"
 POINT = (
@@ -33,12 +33,6 @@ async def world():
     world.engine.answers[SQL["is_item_key"]] = lambda params: [(GONE,)] if params["key"] == GONE else []
     await world.load()
     return world
-
-
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
 
 
 async def test_history_is_points_with_their_span_their_values_and_the_age_of_the_newest(client):

@@ -2,30 +2,16 @@
 
 from urllib.parse import quote
 
-import pytest
 from pydantic import TypeAdapter
 
 from ledgerd.config import Freshness
 from ledgerd.web.item_listings import ItemListings
-from tests.prices import CHAOS, DIVINE, HEADHUNTER, ITEMS, MARKET, World
+from tests.prices import CHAOS, DIVINE, HEADHUNTER, ITEMS, World
 from tests.stashes import LISTINGS, NOW_S, SELLER, SQL, STASH, until
 from tests.webclient import browsing, problem_of
 
 PATH = f"/v1/pc/Mirage/items/{quote(HEADHUNTER, safe='')}/listings"
 DAY_S = 86_400
-
-
-@pytest.fixture
-async def world():
-    world = World(MARKET, items=ITEMS)
-    await world.load()
-    return world
-
-
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
 
 
 async def test_a_listing_says_who_asks_what_since_when_and_which_batch_saw_it(client):

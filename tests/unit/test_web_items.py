@@ -8,7 +8,7 @@ import pytest
 
 from ledgerd.config import Freshness, RouteFreshness
 from ledgerd.web.lookup import KEYS_MAX
-from tests.prices import DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, World, gold, item
+from tests.prices import DIVINE, EXALTED, EYE, HEADHUNTER, HOUR_S, ITEMS, MARKET, gold, item
 from tests.webclient import browsing, problem_of
 
 LIST = "/v1/pc/Mirage/items"
@@ -19,19 +19,6 @@ PLACE = {"realm": "pc", "league": "Mirage"}
 
 def quoted(key):
     return key.replace("%", "%25").replace("|", "%7C").replace(" ", "%20").replace("+", "%2B").replace("#", "%23")
-
-
-@pytest.fixture
-async def world():
-    world = World(MARKET, items=ITEMS)
-    await world.load()
-    return world
-
-
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
 
 
 async def get(client, path):

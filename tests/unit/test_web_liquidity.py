@@ -9,7 +9,7 @@ from ledgerd.web.liquidity import LiquidityAnswer
 from tests.clocks import ORIGIN_S
 from tests.prices import DIVINE, HEADHUNTER, ITEMS, MARKET, World
 from tests.stashes import SQL
-from tests.webclient import browsing, problem_of
+from tests.webclient import problem_of
 
 PATH = "/v1/pc/Mirage/liquidity"
 NOW_S = int(ORIGIN_S)
@@ -23,12 +23,6 @@ async def world():
     world.engine.answers[SQL["liquidity"]] = [BELTS, DIVINES]
     await world.load()
     return world
-
-
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
 
 
 async def test_what_turns_over_has_its_name_its_figures_and_the_age_of_the_older_kind(client):

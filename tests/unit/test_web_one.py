@@ -9,9 +9,6 @@ from io import BytesIO
 import orjson
 import pytest
 
-from tests.prices import ITEMS, MARKET, World
-from tests.webclient import browsing
-
 PATHS = ("/v1/pc/Mirage/currency/divine", "/v1/pc/Mirage/items/unique%7CHeadhunter%7Cbase=Leather%20Belt")
 FIXED = {
     "X-Content-Type-Options": "nosniff",
@@ -21,14 +18,6 @@ FIXED = {
     "Content-Type": "application/json",
     "Cache-Control": "public, max-age=5",
 }
-
-
-@pytest.fixture
-async def client():
-    world = World(MARKET, items=ITEMS)
-    await world.load()
-    async with browsing(world.deps()) as client:
-        yield client
 
 
 async def said(client, text, until_closed=False):

@@ -23,12 +23,6 @@ async def world():
     return world
 
 
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
-
-
 def samples(text):
     return {
         (sample.name, *sorted(sample.labels.values())): sample.value

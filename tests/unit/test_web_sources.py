@@ -75,12 +75,6 @@ async def world():
     return world
 
 
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
-
-
 @pytest.mark.parametrize(("path", "shape"), ROUTES.items())
 async def test_an_answer_has_its_shape(client, path, shape):
     response = await client.get(path)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from ledgerd.config import Freshness, RouteFreshness
 from ledgerd.web.stash_diffs import StashDiffs
 from ledgerd.web.stashes import SellerAnswer, SellerList, StashAnswer
-from tests.prices import ITEMS, MARKET, NO_STORE, World
+from tests.prices import MARKET, NO_STORE, World
 from tests.stashes import ANSWERS, NOW_S, SELLER, SQL, STASH, until
 from tests.webclient import browsing, problem_of
 
@@ -22,19 +22,6 @@ ROUTES = {
     f"{SELLER_PATH}/diffs": StashDiffs,
     f"{STASH_PATH}/diffs": StashDiffs,
 }
-
-
-@pytest.fixture
-async def world():
-    world = World(MARKET, items=ITEMS)
-    await world.load()
-    return world
-
-
-@pytest.fixture
-async def client(world):
-    async with browsing(world.deps()) as client:
-        yield client
 
 
 @pytest.mark.parametrize(("path", "shape"), ROUTES.items())
