@@ -45,10 +45,12 @@ LIMIT 2001;
 
 -- name: item_listings
 -- The listings of {key} that stand in a league, in stashes that changed after {since_s}, the cheapest first by {rates}
--- of the currencies {ids}; and how many there are. The stashes are found by their keys alone, then read one by one.
+-- of the currencies {ids}, which are of {hours_s}; and how many there are. The stashes are found by their keys alone,
+-- then read one by one.
 SELECT
     toValidUTF8(account), toValidUTF8(stash_id) AS stash, pieces, one, toString(of),
-    nullIf(one * {rates:Array(Float64)}[indexOf({ids:Array(String)}, of)], 0) AS chaos,
+    nullIf(one * {rates:Array(Float64)}[indexOf({ids:Array(String)}, of) AS known], 0) AS chaos,
+    nullIf({hours_s:Array(UInt32)}[known], 0),
     toUnixTimestamp(begun), toUnixTimestamp(priced), times, toFloat64(last_seen), toString(batch_id), count() OVER ()
 FROM silver_canonical_stashes FINAL
 ARRAY JOIN

@@ -70,14 +70,14 @@ def listing(account=SELLER, chaos=3.0, **facts):
     """A row of the query ``item_listings``, of two in all; ``facts`` differ from those of one Divine Orb asked."""
     usual = {
         "account": account, "stash": STASH, "units": 1, "amount": 0.02,
-        "currency": "Metadata/Items/Currency/CurrencyModValues", "chaos": chaos, "listed_s": NOW_S - 7200,
-        "changed_s": NOW_S - 3600, "repriced": 1, "seen_s": NOW_S - 900.5, "batch_id": "river-pc-0000000006",
-        "total": 2,
+        "currency": "Metadata/Items/Currency/CurrencyModValues", "chaos": chaos, "rate_hour_s": NOW_S - 7200,
+        "listed_s": NOW_S - 7200, "changed_s": NOW_S - 3600, "repriced": 1, "seen_s": NOW_S - 900.5,
+        "batch_id": "river-pc-0000000006", "total": 2,
     }  # fmt: skip
     return (*{**usual, **facts}.values(),)
 
 
-LISTINGS = [listing(), listing("Rhopik#0001", None, currency="Metadata/Items/Currency/Nobodys")]
+LISTINGS = [listing(), listing("Rhopik#0001", None, currency="Metadata/Items/Currency/Nobodys", rate_hour_s=None)]
 
 
 def _diffs(params):

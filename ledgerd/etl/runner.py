@@ -48,9 +48,15 @@ OnGold = Callable[[str, str, list[str] | None], None]
 def load_steps(etl_dir: Traversable | None = None) -> list[Step]:
     """The steps of ``schema/etl`` (or ``etl_dir``) in the order of `ordered`. ConfigError says what is wrong."""
     root = etl_dir if etl_dir is not None else schema_root() / "etl"
-    parts = {name.removesuffix(".sql"): text for name, text in _files(root, "parts")}
+    parts = load_parts(root)
     files = [(f"{layer}/{name}", text) for layer in ("silver", "gold") for name, text in _files(root, layer)]
     return ordered(parse_step(text, origin, parts) for origin, text in files)
+
+
+def load_parts(etl_dir: Traversable | None = None) -> dict[str, str]:
+    """What steps of ``schema/etl`` (or ``etl_dir``) have in common, by name: a SELECT each, behind its comment."""
+    root = etl_dir if etl_dir is not None else schema_root() / "etl"
+    return {name.removesuffix(".sql"): text for name, text in _files(root, "parts")}
 
 
 def _files(root: Traversable, layer: str) -> list[tuple[str, str]]:

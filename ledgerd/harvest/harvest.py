@@ -188,8 +188,7 @@ class Harvest:
 
         And those no longer configured, until their last answer is stored.
         """
-        leaving = {strand.source.name: strand for strand in self._leaving if self._is_alive(strand)}
-        strands = leaving | self._strands
+        strands = self._known()
         running = [self._told(strand) for strand in strands.values()]
         quiet = [
             _off(EXCHANGE, realm.name, f"realm.{realm.name}.exchange is false: nothing of it is fetched")
@@ -202,7 +201,7 @@ class Harvest:
 
     def lanes(self) -> list[LaneStatus]:
         """For ``/status``: what each lane has stored since the process started."""
-        return [lane for strand in self._strands.values() for lane in strand.source.lanes()]
+        return [lane for strand in self._known().values() for lane in strand.source.lanes()]
 
     async def _keep_claims(self, stop: Stop, heart: Heart) -> None:
         """Service: renew our claims; stand by for a source another claimed before us, take over what it has left.
@@ -265,6 +264,11 @@ class Harvest:
             if not self._supervisor.is_alive(service.name):
                 self._supervisor.start(service)
 
+    def _known(self) -> dict[str, Strand]:
+        """Every source by name: those configured, then those that have not ended yet."""
+        leaving = {strand.source.name: strand for strand in self._leaving if self._is_alive(strand)}
+        return self._strands | {name: strand for name, strand in leaving.items() if name not in self._strands}
+
     def _is_alive(self, strand: Strand) -> bool:
         return any(self._supervisor.is_alive(name) for name in (strand.source.name, strand.writer.name))
 
@@ -303,8 +307,8 @@ class Harvest:
         return next((each.leagues for each in self._config.realms if each.name == realm), ())
 
     def _committed(self, what: Committed) -> None:
-        if what.source in self._strands:
-            self._strands[what.source].source.committed(what)
+        if (strand := self._known().get(what.source)) is not None:
+            strand.source.committed(what)
         self._on_commit(what)
 
 

@@ -10,7 +10,7 @@ CACHE = f"public, max-age={CACHE_S}"
 
 
 def etag(*parts: object) -> str:
-    """A weak tag of what an answer is made of: two answers of one tag differ in ``age_s`` alone."""
+    """A weak tag of what an answer is made of: two of one tag differ in ages alone, and a ``to`` that was not given."""
     return f'W/"{"-".join(format(part, "g") if isinstance(part, float) else str(part) for part in parts)}"'
 
 
@@ -30,7 +30,7 @@ def headers(tag: str, cache: str = CACHE) -> dict[str, str]:
 
 def unmodified(request: web.Request, tag: str, cache: str = CACHE) -> web.Response | None:
     """The 304 if the client's copy is still right, else None."""
-    asked = request.headers.get("If-None-Match")
-    if asked is None or not (asked.strip() == "*" or tag in (each.strip() for each in asked.split(","))):
+    asked = [each.strip() for line in request.headers.getall("If-None-Match", ()) for each in line.split(",")]
+    if "*" not in asked and tag.removeprefix("W/") not in (each.removeprefix("W/") for each in asked):
         return None
     return web.Response(status=304, headers=headers(tag, cache))

@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from ledgerd.web.answers import problem_of
+from ledgerd.web.answers import problem, problem_of
 from ledgerd.web.encoding import LEAST_BYTES, pack
 from ledgerd.web.endpoint import Endpoint, Guard
 from ledgerd.web.onepath import OnePath
@@ -89,9 +89,13 @@ def add_routes(app: web.Application, endpoints: Iterable[Endpoint], others: Iter
 
 async def met(request: web.Request) -> web.StreamResponse | None:
     """What a client is told that expects something before it sends its body; aiohttp's own refusal repeats it."""
+    if request.version < HttpVersion11:
+        return None
     if request.headers["Expect"].lower() != "100-continue":
-        return problem_of(request, web.HTTPExpectationFailed())
+        hint, headers = "Leave out the header Expect.", headers_of(request.path)
+        return problem(request, 417, "http-error", "Nobody here can do what is expected.", hint=hint, headers=headers)
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # the answer has not begun
     return None
 
 

@@ -8,18 +8,20 @@ from pydantic import with_config
 from typing_extensions import TypedDict
 
 from ledgerd.clock import UPSTREAM_DELAY_S
-from ledgerd.ledger.ledger import Market
+from ledgerd.etl.runner import load_parts
 from ledgerd.ledger.shape import SHAPE, Moment
 from ledgerd.web import copies
 from ledgerd.web.ages import Aged
-from ledgerd.web.deps import DEPS
+from ledgerd.web.deps import DEPS, turn
 from ledgerd.web.endpoint import Endpoint
-from ledgerd.web.items import Place, snapshot_of
-from ledgerd.web.light import market_of
+from ledgerd.web.history import TIMEOUT_S
+from ledgerd.web.items import LAYER, Place, snapshot_of
 from ledgerd.web.params import choice, count
 from ledgerd.web.rows import FORMATS, Rows, respond, told
-from ledgerd.web.stashes import ask, head_of, until_of
+from ledgerd.web.stashes import SQL, head_of, until_of
 
+RATES = f"SELECT currency, rate, toUnixTimestamp(rate_hour) FROM (\n{load_parts()['rates']}\n)"  # noqa: S608  our own
+"""What prices of items are converted with."""
 LIMIT_MAX = 5_000
 BELIEVED_S = 3 * 86_400
 """A stash that has not changed for longer says nothing about a price; see docs/item-prices.md."""
@@ -40,7 +42,9 @@ class Listing(TypedDict):
     currency: str
     """A metadata id."""
     chaos: float | None
-    """The same in chaos, at what the currency is worth now; null where it has no price."""
+    """The same in chaos; null where the currency has no rate, and then the price does without it."""
+    rate_hour: Moment | None
+    """The hour of that rate; null of chaos where no exchange tells of it."""
     listed_at: Moment
     changed_at: Moment
     """Since when it asks that."""
@@ -54,7 +58,7 @@ class Listing(TypedDict):
 
 @with_config(SHAPE)
 class ItemListings(Aged, Place):
-    """The listings of one item, the cheapest first; those whose currency has no price come last."""
+    """The listings of one item, the cheapest first; those whose currency has no rate come last."""
 
     key: str
     count: int
@@ -73,33 +77,31 @@ class ListingsQuery:
 
 
 async def get_item_listings(request: web.Request, asked: ListingsQuery) -> web.StreamResponse:
-    """The listings an item's price rests on, each with its seller, its stash and its batch, the cheapest first.
+    """The listings that stand and count for an item's price, each with its seller, stash and batch, the cheapest first.
 
-    The price takes a seller's lowest alone, and believes those that lie close together.
+    Of a seller the price takes the lowest alone, and believes those that lie close together; listings that ended
+    quickly within the last day count, too, and stand no more.
     """
     deps, snapshot = request.app[DEPS], snapshot_of(request)
     key = snapshot.columns.key[deps.ledger.item(snapshot, request.match_info["key"])]
-    until_s = (await until_of(request, snapshot)).listings
+    until_s = (await until_of(request, snapshot, "silver_canonical_stashes")).listings
     head = head_of(request, snapshot, "item", until_s)
-    ids, rates = _rates(market_of(request))
-    since_s = int(until_s + UPSTREAM_DELAY_S - BELIEVED_S)
-    found = await ask(
-        request, "item_listings", snapshot, key=key, ids=ids, rates=rates, since_s=since_s, most=asked.limit
-    )
+    read_s = until_s + UPSTREAM_DELAY_S
+    place = {"realm": snapshot.realm, "league": snapshot.league}
+    async with turn(request.app):
+        priced = await deps.engine.rows(
+            RATES, {"realm": snapshot.realm, "leagues": [snapshot.league], "at": read_s}, timeout_s=TIMEOUT_S
+        )
+        rates = {name: [row[at] for row in priced] for at, name in enumerate(("ids", "rates", "hours_s"))}
+        params = {**place, **rates, "key": key, "since_s": int(read_s - BELIEVED_S), "most": asked.limit}
+        found = await deps.engine.rows(SQL["item_listings"], params, timeout_s=TIMEOUT_S)
     total = found[0][-1] if found else 0
     rows = await asyncio.to_thread(told, Listing, [row[:-1] for row in found])
-    tag = copies.etag_of(rows, total, head["stale"], deps.freshness().limit("items", "item").max_age_s)
+    tag = copies.etag_of(rows, total, int(until_s), head["stale"], deps.freshness().limit(LAYER, "item").max_age_s)
     if (unmodified := copies.unmodified(request, tag)) is not None:
         return unmodified
     body = {**head, "key": key, "count": len(rows), "total": total}
     return await respond(request, Rows(body, "listings", rows, len(rows), Listing, tag), asked.format)
-
-
-def _rates(market: Market) -> tuple[list[str], list[float]]:
-    """The currencies that have a price, and what one is worth in chaos."""
-    prices = market.currency.prices if market.currency is not None else ()
-    priced = [(price.id, price.chaos) for price in prices if price.chaos is not None]
-    return [of for of, _ in priced], [chaos for _, chaos in priced]
 
 
 ENDPOINTS = (

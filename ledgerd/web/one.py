@@ -18,7 +18,7 @@ from ledgerd.web.ages import admit, moment
 from ledgerd.web.edge import OPEN
 
 _HEADERS = {**OPEN, "Content-Type": "application/json", "Cache-Control": copies.CACHE}
-_HEAD = "".join(["HTTP/1.1 200 OK\r\n", *(f"{name}: {value}\r\n" for name, value in _HEADERS.items())]).encode()
+_FIRST_LINES = "".join(["HTTP/1.1 200 OK\r\n", *(f"{name}: {value}\r\n" for name, value in _HEADERS.items())]).encode()
 
 
 class Found(NamedTuple):
@@ -37,25 +37,25 @@ class Ready(web.StreamResponse):
 
     def __init__(self, etag: str, body: bytes) -> None:
         super().__init__()
-        self._etag, self._json = etag.encode(), body
-        self._lives = False
+        self._etag, self._content = etag.encode(), body
+        self._is_kept_alive = False
 
     @property
     def keep_alive(self) -> bool:
         """Whether the connection stays open after it."""
-        return self._lives
+        return self._is_kept_alive
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
         """Write all of it; HEAD gets no body."""
-        self._lives = request.keep_alive
-        connection = b"" if self._lives else b"Connection: close\r\n"
-        if self._lives and request.version < HttpVersion11:
+        self._is_kept_alive = request.keep_alive
+        connection = b"" if self._is_kept_alive else b"Connection: close\r\n"
+        if self._is_kept_alive and request.version < HttpVersion11:
             connection = b"Connection: keep-alive\r\n"
         head = b"%bETag: %b\r\nContent-Length: %d\r\nDate: %b\r\n%b\r\n" % (
-            _HEAD, self._etag, len(self._json), _date(int(time.time())), connection,
+            _FIRST_LINES, self._etag, len(self._content), _date(int(time.time())), connection,
         )  # fmt: skip
         writer = request.writer
-        await writer.write_eof(head if request.method == "HEAD" else head + self._json)
+        await writer.write_eof(head if request.method == "HEAD" else head + self._content)
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:

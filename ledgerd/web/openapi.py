@@ -107,6 +107,7 @@ HEADERS: Mapping[str, Json] = {
     "Ledgerd-Age-S": {"description": "`age_s`, where the answer is not JSON", "schema": {"type": "number"}},
     "Ledgerd-Stale": {"description": "`stale`, where the answer is not JSON", "schema": {"type": "boolean"}},
     "Ledgerd-Count": {"description": "`count`, where the answer is not JSON", "schema": {"type": "integer"}},
+    "Ledgerd-Total": {"description": "`total`, where the answer is not JSON", "schema": {"type": "integer"}},
     "Ledgerd-Withheld": {"description": "`withheld`, where the answer is not JSON", "schema": {"type": "integer"}},
     "Ledgerd-Next": {"description": "`next`, where the answer is not JSON and goes on", "schema": {"type": "string"}},
 }

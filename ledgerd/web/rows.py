@@ -35,6 +35,7 @@ HEAD_FIELDS = {
     "age_s": "Ledgerd-Age-S",
     "stale": "Ledgerd-Stale",
     "count": "Ledgerd-Count",
+    "total": "Ledgerd-Total",
     "next": "Ledgerd-Next",
     "withheld": "Ledgerd-Withheld",
 }
@@ -112,10 +113,13 @@ def told(shape: Any, rows: Iterable[Row]) -> list[bytes]:  # noqa: ANN401  a Typ
 
     What is a `Moment` there is unix seconds here. 10 µs a row, so in a thread where there may be many.
     """
-    fields = shape.__annotations__.items()
+    fields = [(name, kind in {Moment, Moment | None}) for name, kind in shape.__annotations__.items()]
     return [
         orjson.dumps(
-            {name: rfc3339(value) if kind is Moment else value for (name, kind), value in zip(fields, row, strict=True)}
+            {
+                name: rfc3339(value) if is_moment and value is not None else value
+                for (name, is_moment), value in zip(fields, row, strict=True)
+            }
         )
         for row in rows
     ]

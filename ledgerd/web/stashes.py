@@ -79,7 +79,7 @@ class Stash(Holdings):
 
 @with_config(SHAPE)
 class StashAnswer(Aged, Place):
-    """One stash. Its age is that of the last look at the league's: one that has not changed since is as it was."""
+    """One stash. The age is that of the last look at the league's stashes: one that did not change is as it was."""
 
     stash: Stash
 
@@ -186,8 +186,8 @@ def head_of(request: web.Request, snapshot: ItemSnapshot, route: Route, as_of: f
     return {"realm": snapshot.realm, "league": snapshot.league, **aged(as_of, now_s, limit)}
 
 
-async def until_of(request: web.Request, snapshot: ItemSnapshot) -> Until:
-    """How far the league's stashes were looked at; NotPricedYet if they never were.
+async def until_of(request: web.Request, snapshot: ItemSnapshot, needs: str = "gold_stash_summary") -> Until:
+    """How far the league's stashes were looked at; NotPricedYet if step ``needs`` never did.
 
     The steps tell, not the rows, for a stash has none while it does not change. The step of the diffs runs on the first
     batch behind the end of an hour: until then it misses nothing, however long it has not run.
@@ -195,7 +195,7 @@ async def until_of(request: web.Request, snapshot: ItemSnapshot) -> Until:
     until_s: dict[str, int] = dict(await ask(request, "stashes_until", snapshot))
     steps = ("silver_canonical_stashes", "gold_stash_summary", "gold_stash_diffs")
     listings_s, summaries_s, diffs_s = (until_s.get(step, 0) for step in steps)
-    if not (listings_s and summaries_s):
+    if not until_s.get(needs):
         here = f"{snapshot.realm}/{snapshot.league}"
         raise NotPricedYet(
             f"No stash of {here} is valued yet.", "That comes right behind its items: ledgerd etl status"

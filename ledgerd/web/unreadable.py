@@ -53,7 +53,7 @@ class _Connection(web.RequestHandler):
         """A problem where aiohttp would quote the line it cannot read; what else it has to say as it says it."""
         response = super().handle_error(request, status, exc, message)
         if isinstance(exc, HttpProcessingError):
-            detail = "The head of the request cannot be read, or a line of it is longer than 8 KiB."
+            detail = "The request cannot be read, or a line of its head is longer than 8 KiB."
             hint = "First a line such as GET /v1/realms HTTP/1.1, then one header a line, with a colon behind its name."
             response = problem(request, status, "bad-request", detail, hint=hint, headers=ALWAYS)
             response.force_close()

@@ -67,6 +67,17 @@ SELECT
     toFloat64(last_seen) AS seen_at
 FROM silver_priced_items WHERE realm = 'pc' AND league = 'Allflame'
 """
+RATE = """
+SELECT toString(currency) AS currency, argMax(rate, hour) AS rate, toUnixTimestamp(max(hour)) AS hour_s
+FROM
+(
+    SELECT currency, rate, hour FROM silver_currency_rates FINAL WHERE realm = 'pc' AND league = 'Allflame'
+    UNION ALL
+    SELECT currency, chaos_value, toDateTime(hour - 1000000, 'UTC') FROM silver_currency_asks FINAL
+    WHERE realm = 'pc' AND league = 'Allflame'
+)
+GROUP BY currency
+"""
 DIFF = """
 SELECT
     toUnixTimestamp(hour) AS hour_s, stash_id AS stash, account, added, removed, repriced, restacked, unconverted,
@@ -310,15 +321,18 @@ async def item_past(gold):
 
 async def listings(gold):
     standing = await gold.rows(LISTING)
+    rates = {row["currency"]: (row["rate"], row["hour_s"]) for row in await gold.rows(RATE)}
+    [chaos] = [currency for currency in gold.newest_of if currency.endswith("CurrencyRerollRare")]
+    rates.setdefault(chaos, (1.0, None))
     for key in gold.some(sorted(gold.priced)):
         told = await gold.get(f"{HERE}/items/{quote(key, safe='')}/listings", limit=5000)
         gold.is_as_old(told, gold.listings_as_of)
         held = {}
         for row in standing:
             if row["key"] == key:
-                rate = gold.newest_of.get(row["currency"], {}).get("chaos")
+                rate, rate_s = rates.get(row["currency"], (None, None))
                 facts = {name: fact for name, fact in row.items() if name not in {"key", "item"}}
-                held[row["item"]] = {**facts, "chaos": rate and row["amount"] * rate}
+                held[row["item"]] = {**facts, "chaos": rate and row["amount"] * rate, "rate_hour": rfc(rate_s)}
         assert told["key"] == key
         assert told["count"] == told["total"] == len(held)
         assert sum(each["chaos"] is not None for each in told["listings"]) == gold.priced[key]["listings"]

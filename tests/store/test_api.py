@@ -10,11 +10,13 @@ import pytest
 
 from ledgerd.chaos_scale.reference import shipped
 from ledgerd.clock import rfc3339
+from ledgerd.etl.reference import load_reference
 from ledgerd.ledger.ledger import Ledger
 from ledgerd.status import EtlState, EtlStatus, LaneStatus, SourceState
 from ledgerd.store.migrate import Migrator
 from ledgerd.store.params import placeholders
 from ledgerd.store.queries import load_queries
+from ledgerd.web.item_listings import RATES
 from tests.clocks import ManualClock
 from tests.prices import STATUS, World, source
 from tests.webclient import browsing, problem_of
@@ -433,10 +435,19 @@ async def test_the_layers_of_a_league_stand_where_their_slowest_step_does(gold, 
 
 async def test_every_query_runs_on_each_engine(each_engine):
     await Migrator(each_engine, ManualClock()).apply()
-    usual = {"String": "x", "Array(String)": ["x"], "Array(UInt64)": [1], "DateTime64(3, 'UTC')": NOW_S}
+    usual = {"String": "x", "Array(String)": ["x"], "DateTime64(3, 'UTC')": NOW_S}
+    usual |= {f"Array({number})": [1] for number in ("UInt32", "UInt64", "Float64")}
     found = {
         name: await each_engine.rows(sql, {param: usual.get(kind, 1) for param, kind in placeholders(sql).items()})
         for name, sql in load_queries("api.sql").items()
     }
 
     assert {name for name, rows in found.items() if rows} == set()
+
+
+async def test_without_an_exchange_one_chaos_is_still_one_chaos(each_engine):
+    await Migrator(each_engine, ManualClock()).apply()
+    await load_reference(each_engine, shipped().rows)
+    league = {"realm": "pc", "leagues": ["Mirage"], "at": NOW_S}
+
+    assert await each_engine.rows(RATES, league) == [("Metadata/Items/Currency/CurrencyRerollRare", 1.0, 0)]

@@ -2,11 +2,12 @@
 
 from urllib.parse import quote
 
+import pytest
 from pydantic import TypeAdapter
 
 from ledgerd.config import Freshness
-from ledgerd.web.item_listings import ItemListings
-from tests.prices import CHAOS, DIVINE, HEADHUNTER, ITEMS, World
+from ledgerd.web.item_listings import RATES, ItemListings
+from tests.prices import CHAOS, DIVINE, HEADHUNTER
 from tests.stashes import LISTINGS, NOW_S, SELLER, SQL, STASH, until
 from tests.webclient import browsing, problem_of
 
@@ -28,34 +29,27 @@ async def test_a_listing_says_who_asks_what_since_when_and_which_batch_saw_it(cl
         "amount": 0.02,
         "currency": DIVINE,
         "chaos": 3.0,
+        "rate_hour": "2025-10-09T07:00:00Z",
         "listed_at": "2025-10-09T07:00:00Z",
         "changed_at": "2025-10-09T08:00:00Z",
         "repriced": 1,
         "seen_at": "2025-10-09T08:44:59Z",
         "batch_id": "river-pc-0000000006",
     }
-    assert answer["listings"][1]["chaos"] is None
+    assert (answer["listings"][1]["chaos"], answer["listings"][1]["rate_hour"]) == (None, None)
 
 
-async def test_it_asks_for_the_key_as_it_is_spelt_for_three_days_at_the_prices_of_now(client, world):
+async def test_it_asks_for_the_key_as_it_is_spelt_for_three_days_at_the_rates_prices_are_made_with(client, world):
+    world.engine.answers[RATES] = [(CHAOS, 1.0, 0), (DIVINE, 150.0, NOW_S - 7200)]
     await client.get(PATH.replace("Headhunter", "hEADHUNTER").replace("pc/Mirage", "PC/mIRAGE"), params={"limit": 7})
-    [(_, params, timeout_s)] = [asked for asked in world.engine.asked if asked[0] == SQL["item_listings"]]
-    rates = dict(zip(params["ids"], params["rates"], strict=True))
+    asked = {sql: params for sql, params, _ in world.engine.asked}
 
-    assert (params["realm"], params["league"], params["key"], params["most"]) == ("pc", "Mirage", HEADHUNTER, 7)
-    assert (params["since_s"], timeout_s) == (NOW_S - 3 * DAY_S, 10)
-    assert (rates[CHAOS], rates[DIVINE]) == (1.0, 150.0)
-
-
-async def test_where_only_items_have_prices_no_currency_is_worth_anything(world):
-    world = World(items=ITEMS)
-    await world.load()
-    async with browsing(world.deps()) as client:
-        answer = await client.get(PATH)
-    [(_, params, _)] = [asked for asked in world.engine.asked if asked[0] == SQL["item_listings"]]
-
-    assert answer.status == 200
-    assert (params["ids"], params["rates"]) == ([], [])
+    assert asked[RATES] == {"realm": "pc", "leagues": ["Mirage"], "at": NOW_S}
+    assert asked[SQL["item_listings"]] == {
+        "realm": "pc", "league": "Mirage", "key": HEADHUNTER, "most": 7, "since_s": NOW_S - 3 * DAY_S,
+        "ids": [CHAOS, DIVINE], "rates": [1.0, 150.0], "hours_s": [0, NOW_S - 7200],
+    }  # fmt: skip
+    assert {timeout_s for *_, timeout_s in world.engine.asked[-3:]} == {10}
 
 
 async def test_an_item_nobody_lists_any_more_has_none(client, world):
@@ -90,11 +84,26 @@ async def test_the_age_is_that_of_the_stashes_and_is_judged_by_it(world):
     assert "stale" in refused["detail"] or "old" in refused["detail"]
 
 
-async def test_a_copy_is_good_until_a_listing_changes(client, world):
+@pytest.mark.parametrize(
+    "news",
+    [
+        {SQL["item_listings"]: LISTINGS[1:]},
+        {SQL["stashes_until"]: until(NOW_S, NOW_S, listings_s=NOW_S + 30)},
+    ],
+    ids=["a listing", "a look at the stashes"],
+)
+async def test_a_copy_is_good_until_there_is_news(client, world, news):
     first = await client.get(PATH)
     await world.clock.advance(60)
-    tag = first.headers["ETag"]
+    known = {"If-None-Match": first.headers["ETag"]}
 
-    assert (await client.get(PATH, headers={"If-None-Match": tag})).status == 304
-    world.engine.answers[SQL["item_listings"]] = LISTINGS[1:]
-    assert (await client.get(PATH, headers={"If-None-Match": tag})).status == 200
+    assert (await client.get(PATH, headers=known)).status == 304
+    world.engine.answers |= news
+    assert (await client.get(PATH, headers=known)).status == 200
+
+
+async def test_before_stashes_are_valued_their_listings_stand_already(client, world):
+    world.engine.answers[SQL["stashes_until"]] = until(0, 0)
+    assert (await client.get(PATH)).status == 200
+    world.engine.answers[SQL["stashes_until"]] = []
+    await problem_of(await client.get(PATH), 503, "no-prices-yet")

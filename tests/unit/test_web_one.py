@@ -91,15 +91,36 @@ async def test_requests_sent_before_an_answer_is_read_are_answered_in_their_orde
     assert kinds == [path == PATHS[1] for path in paths] + [False]
 
 
-async def test_who_expects_to_be_told_to_go_on_is_and_anything_else_is_refused_unrepeated(client):
-    last = "Connection: close\r\n\r\n"
-    request = f"GET {PATHS[0]} HTTP/1.1\r\nHost: x\r\nExpect: {{}}\r\n{last}"
-    for path in (PATHS[0], "/v1/realms", "/healthz", "/nowhere"):
-        at = request.replace(PATHS[0], path)
-        assert (await said(client, at.format("100-Continue"), until_closed=True)).startswith(
-            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 "
+@pytest.mark.parametrize("path", [PATHS[0], "/v1/realms", "/healthz", "/nowhere"])
+async def test_who_expects_to_be_told_to_go_on_is_and_anything_else_is_refused_unrepeated(client, path):
+    request = f"GET {path} HTTP/{{}}\r\nHost: x\r\nExpect: {{}}\r\nConnection: close\r\n\r\n"
+    told = await said(client, request.format("1.1", "100-Continue"), until_closed=True)
+    status, headers, body = split(await said(client, request.format("1.1", "secret"), until_closed=True))
+
+    assert told.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 ")
+    assert status.split()[1] == "417"
+    assert (headers["Server"], headers["X-Content-Type-Options"]) == ("ledgerd", "nosniff")
+    assert headers["Access-Control-Allow-Origin"] == ("*" if path.startswith("/v1") else None)
+    assert orjson.loads(body)["type"] == "urn:ledgerd:http-error"
+    assert b"secret" not in body
+
+
+@pytest.mark.parametrize("expected", ["100-continue", "more"])
+async def test_a_client_too_old_to_expect_anything_just_gets_its_answer(client, expected):
+    request = f"GET {PATHS[0]} HTTP/1.0\r\nHost: x\r\nExpect: {expected}\r\n\r\n"
+    status, _, body = split(await said(client, request, until_closed=True))
+
+    assert status.split()[1] == "200"
+    assert orjson.loads(body)["realm"] == "pc"
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/v1/pc/Mirage/prices"])
+async def test_a_copy_is_known_by_its_tag_weak_or_strong_among_others_on_any_line(client, path):
+    tag = (await client.get(path)).headers["ETag"]
+    strong = tag.removeprefix("W/")
+    for known in ([tag], [strong], [f'"a", {tag}'], ['W/"a"', tag], ["*"]):
+        lines = "".join(f"If-None-Match: {each}\r\n" for each in known)
+        answer = await said(
+            client, f"GET {path} HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n", until_closed=True
         )
-        refused = await said(client, at.format("secret"), until_closed=True)
-        assert refused.startswith(b"HTTP/1.1 417 ")
-        assert b"secret" not in refused
-        assert orjson.loads(split(refused)[2])["type"] == "urn:ledgerd:http-error"
+        assert answer.startswith(b"HTTP/1.1 304 "), known
