@@ -32,6 +32,10 @@ EDGE = 1_787_090_400
 """2026-08-18T22:00:00Z: the first hour a stand-in of these tests has not published, until a test moves it on."""
 HOUR_S = 3600
 POLL_S = 0.05
+WAIT_S = 240.0
+"""How long to wait for what must come: on an eighth of our machine twenty batches take two minutes to be priced."""
+TEST_S = 900
+"""When a test that starts processes counts as hung: so that a wait in it ends first, and says what for."""
 PRIVATE = ("Karui Tide Club (PL12345)", "Copper Kettle League (PL23456)")
 """The stand-in's private leagues, which are stored only by name."""
 BRONZE = """
@@ -197,7 +201,7 @@ class Daemon:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def ended(self, within_s: float = 60.0) -> int:
+    async def ended(self, within_s: float = WAIT_S) -> int:
         """Wait for the end of the process; its exit code, negative for a signal."""
         assert self._process is not None, "no process was started"
         try:
@@ -205,7 +209,7 @@ class Daemon:
         except TimeoutError:
             raise AssertionError(f"the process has not ended within {within_s} s\n{self.said()}") from None
 
-    async def stop(self, number: Signals = SIGTERM, within_s: float = 60.0) -> int:
+    async def stop(self, number: Signals = SIGTERM, within_s: float = WAIT_S) -> int:
         """Send a signal and wait for the end; the exit code."""
         self.signal(number)
         return await self.ended(within_s)
@@ -228,7 +232,7 @@ class Daemon:
         """The result of a read-only query as tab-separated text."""
         return await self._ask("POST", "/sql?format=TSV", query)
 
-    async def wait(self, what: str, condition: Callable[[], Awaitable[Any]], within_s: float = 40.0) -> Any:
+    async def wait(self, what: str, condition: Callable[[], Awaitable[Any]], within_s: float = WAIT_S) -> Any:
         """What ``condition`` gives once it gives something true; a daemon that cannot answer yet is asked again."""
         deadline_s, last = time.monotonic() + within_s, None
         while time.monotonic() < deadline_s:
@@ -241,7 +245,7 @@ class Daemon:
             await asyncio.sleep(POLL_S)
         raise AssertionError(f"{what}: not within {within_s} s (last: {last!r})\n{self.said()}")
 
-    async def caught_up(self, source: str, edge: int, within_s: float = 40.0) -> None:
+    async def caught_up(self, source: str, edge: int, within_s: float = WAIT_S) -> None:
         """Wait until every hour before ``edge`` is committed, refined and nothing waits in the spool."""
         query = f"""
             SELECT (SELECT max(toUInt32OrZero(next_cursor)) FROM bronze_ingest_checkpoints WHERE source = '{source}'),
@@ -258,6 +262,14 @@ class Daemon:
 
         await self.wait(f"{source} to reach {edge}", is_so, within_s)
 
+    async def well(self) -> None:
+        """Wait until ``/status`` says that all is ok: it may tell of a trouble a moment after that is over."""
+
+        async def is_so() -> bool:
+            return bool((await self.status())["state"] == "ok")
+
+        await self.wait("the daemon to be well", is_so)
+
     async def refined(self, realm: str) -> dict[str, bytes]:
         """Every refined table's data of a realm, one row per key, without what differs from run to run."""
         return {
@@ -267,7 +279,7 @@ class Daemon:
             for table in REFINED
         }
 
-    async def still(self, within_s: float = 40.0) -> None:
+    async def still(self) -> None:
         """Switch the rivers off while everything else goes on, and wait until all that was frozen is committed."""
         before = (await self.wait("an answer", self.status))["config"]["generation"]  # before it, a HUP is no reload
         self.configure(realms=[{**realm, "river": False} for realm in self._settings["realms"]])
@@ -279,7 +291,7 @@ class Daemon:
             is_reloaded = status["config"]["generation"] > before
             return is_reloaded and not rivers and status["spool"]["pages"] == 0
 
-        await self.wait("the rivers to be still", is_so, within_s)
+        await self.wait("the rivers to be still", is_so)
 
     async def river_verdict(self, exchange: Upstream, realm: str = "pc") -> Verdict:
         """Everything committed of a river held against the stand-in's book; the rivers must be still."""
@@ -320,7 +332,7 @@ class Daemon:
 
     async def _ask(self, method: str, path: str, data: str | None = None) -> bytes:
         socket = aiohttp.UnixConnector(str(self.data_dir / "ledgerd.sock"))
-        timeout = aiohttp.ClientTimeout(total=20)
+        timeout = aiohttp.ClientTimeout(total=60)
         async with (
             aiohttp.ClientSession("http://ledgerd", connector=socket, timeout=timeout) as session,
             session.request(method, path, data=data) as response,

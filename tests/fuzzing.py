@@ -106,13 +106,13 @@ def fuzz(address, document, names, *, key, examples, seed):
         {
             "seed": seed,
             "base-url": address,
-            "request-timeout": 20,
+            "request-timeout": 60,
             "continue-on-failure": True,
             "auth": {"openapi": {"key": {"api_key": key}, "bearer": {"bearer": key}}},
             "dictionaries": {name: {"values": values} for name, values in names.items()},
             "parameters": {name: {"dictionary": name, "probability": REAL_NAMES} for name in names},
             "generation": {"max-examples": examples, "database": "none", "no-shrink": True},
-            "operations": [{"include-path": "/v1/events", "request-timeout": 0.3, "max-stream-events": 1}],
+            "operations": [{"include-path": "/v1/events", "request-timeout": 5, "max-stream-events": 1}],
         }
     )
     schema = schemathesis.openapi.from_dict(closed(document), config=config)

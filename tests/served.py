@@ -7,7 +7,8 @@ from queue import Queue
 
 from aiohttp import web
 
-START_S = 30
+START_S = 120
+"""A wait that costs nothing where the application starts: an engine opens in half a minute on a slow machine."""
 
 
 @contextmanager

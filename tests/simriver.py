@@ -1,5 +1,6 @@
 """A client of the stand-in's river, for tests: it has a token, follows change ids and reads the stand-in's books."""
 
+import asyncio
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import aiohttp
 import orjson
 
+from ledgerd.sim import delivery
 from ledgerd.sim.server import SimOptions, running
 from ledgerd.sim.world import builtin_ids
 from tests.clocks import ManualClock
@@ -76,6 +78,19 @@ class RiverClient:
     async def unlimited(self):
         """Lift the river's limit."""
         await self.sim("limits", {"policy": POLICY, "rules": {"Ip": "1000000:1:60"}})
+
+
+def hanging(monkeypatch, of):
+    """An event that is set when a stand-in begins to hang; ``of``: the module that delivers the answer."""
+    begun = asyncio.Event()
+
+    async def deliver(sim, request, answer, fault):
+        if fault == "hang":
+            begun.set()
+        return await delivery.deliver(sim, request, answer, fault)
+
+    monkeypatch.setattr(of, "deliver", deliver)
+    return begun
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from ledgerd.upstream import throttle
 from ledgerd.web.app import ENDPOINTS, create_app
 from ledgerd.web.openapi import document
 from ledgerd.web.samples import HOME, KEY, STREAM
+from tests.daemon import TEST_S
 from tests.fuzzing import closed
 from tests.served import serving
 from tests.store import market
@@ -23,9 +24,12 @@ DOCUMENT = closed(document(ENDPOINTS, "0.1.0"))
 OPERATIONS = {
     operation["operationId"]: operation for methods in DOCUMENT["paths"].values() for operation in methods.values()
 }
-ANSWER_S = 20
+ANSWER_S = 60
+LEASE_S = 600
+"""A minute, by the throttle's fast clock: as long may a program take that reports."""
 SENT = {"ETag", "Cache-Control", "Retry-After", "Ledgerd-As-Of", "Ledgerd-Age-S", "Ledgerd-Stale"}
 """Headers that a client may want, so that the document must name them."""
+pytestmark = pytest.mark.timeout(TEST_S)
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
 
 
@@ -41,16 +45,17 @@ def address(tmp_path_factory):
     lease = OPERATIONS["post_throttle_report"]["requestBody"]["content"]["application/json"]["example"]["lease"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(throttle, "uuid4", lambda: SimpleNamespace(hex=lease))
+        patch.setattr(throttle, "LEASE_S", LEASE_S)
         with serving(opening) as address:
             yield address
 
 
-def acquire(address):
-    """Take a lease, when the one before is over."""
-    asked = urllib.request.Request(f"{address}/v1/throttle/acquire", b'{"endpoint": "stash", "wait_s": 30}')
+def throttled(address, what, **body):
+    """What the throttle answers to a job."""
+    asked = urllib.request.Request(f"{address}/v1/throttle/{what}", orjson.dumps(body))
     asked.headers.update({"X-API-Key": market.KEY, "Content-Type": "application/json"})
     with urllib.request.urlopen(asked) as answer:
-        assert orjson.loads(answer.read())["lease"]
+        return orjson.loads(answer.read())
 
 
 def schema_of(operation):
@@ -87,11 +92,13 @@ def output(*command, is_stream):
 def test_an_example_answers_in_the_declared_shape(address, name, language):
     operation = OPERATIONS[name]
     if name == "post_throttle_report":
-        acquire(address)
+        assert throttled(address, "acquire", endpoint="stash", wait_s=30)["lease"]
     command = ["sh", "-c"] if language == "Shell" else [sys.executable, "-c"]
     is_stream = STREAM in operation["responses"]["200"]["content"]
     written = output(*command, source(operation, language, address), is_stream=is_stream)
     answer = orjson.loads(written)
+    if name == "post_throttle_acquire":
+        throttled(address, "report", lease=answer["lease"])
     faults = [error.message for error in jsonschema_rs.Draft202012Validator(schema_of(operation)).iter_errors(answer)]
 
     assert faults == [], answer

@@ -17,12 +17,12 @@ from ledgerd.etl.plan import EXCHANGE
 from ledgerd.etl.runner import load_steps
 from ledgerd.store.embedded import EmbeddedEngine
 from ledgerd.store.migrate import Migrator
-from tests.daemon import EDGE, HOUR_S, ROOT, daemon, upstream
+from tests.daemon import EDGE, HOUR_S, ROOT, TEST_S, WAIT_S, daemon, upstream
 from tests.prices import HEADHUNTER, ITEMS
 from tests.store.market import TABLES
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(2 * TEST_S)
 
 SOURCE = "exchange-pc"
 HOURS = 4
@@ -33,16 +33,16 @@ Case = namedtuple("Case", "words code said")
 
 
 async def typed(ledgerd, *words, stdin=b"", interrupt_when=None):
-    """Type a command about a data directory; what it answered. ``interrupt_when``: Ctrl-C once that has come."""
+    """Type a command about a data directory; what it answered. ``interrupt_when(process)``: Ctrl-C once it returns."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ledgerd", *words, "--config", str(ledgerd.config),
         cwd=ROOT, env={name: value for name, value in os.environ.items() if not name.startswith(("POE_", "CH_"))},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     if interrupt_when:
-        await interrupt_when()
+        await interrupt_when(process)
         process.send_signal(SIGINT)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WAIT_S):
         out, err = await process.communicate(stdin)
     answer = Typed(process.returncode, out, err.decode())
     assert "Traceback" not in answer.err, (words, answer.err)
@@ -103,6 +103,7 @@ async def test_commands_beside_a_running_daemon():
             Case(["etl", "run"], 73, "See how far it is: ledgerd etl status"),
             Case(["run"], 73, "See it with: ledgerd status"),
         ])  # fmt: skip
+        await ledgerd.well()
         told = json.loads((await typed(ledgerd, "status", "--json")).out)
         lines = (await typed(ledgerd, "sql", "-", "--format", "JSONEachRow", stdin=b"SELECT 7 AS seven;\n")).out
 
@@ -147,11 +148,19 @@ async def test_commands_on_the_data_alone_harvest_refine_and_ask_by_hand():
 
         for case in ASKING[::3]:  # one after another: the engine has one owner at a time
             await all_typed(ledgerd, [case])
-        interrupted = await typed(
-            ledgerd, "sql", "SELECT count() FROM numbers(1000000000000)", interrupt_when=lambda: asyncio.sleep(1.5)
-        )
+        endless = "SELECT count() FROM numbers(1000000000000)"
+        interrupted = await typed(ledgerd, "sql", endless, interrupt_when=lambda process: asks(ledgerd, process))
         assert interrupted.code == 130
         assert (await typed(ledgerd, "status")).code == 1
+
+
+async def asks(ledgerd, process):
+    """Wait until ``process`` has the engine, and for its query to be under way."""
+    owner = ledgerd.data_dir / "clickhouse" / "status"
+    async with asyncio.timeout(WAIT_S):
+        while not owner.exists() or f"PID: {process.pid}\n" not in owner.read_text():  # noqa: ASYNC110  it is a file
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(1.0)
 
 
 PRICES = [
@@ -210,7 +219,8 @@ async def test_prices_of_currencies_and_items_on_the_data_alone_and_beside_a_dae
 
 
 async def is_loaded(ledgerd):
-    return b"Mirage" in await ledgerd._ask("GET", "/v1/realms")
+    [realm] = json.loads(await ledgerd._ask("GET", "/v1/realms"))["realms"]
+    return all(league["currencies"] and league["items"] for league in realm["leagues"])
 
 
 async def test_a_reader_that_leaves_early_gets_its_lines_and_no_complaint():

@@ -8,11 +8,11 @@ import pytest
 from ledgerd.clock import SystemClock
 from ledgerd.harvest.exchange_landing import KIND_HOUR, TRANSFORM
 from ledgerd.spool.spool import Page, Spool
-from tests.daemon import BRONZE, EDGE, HOUR_S, PRIVATE, daemon, lost_and_doubled, upstream
+from tests.daemon import BRONZE, EDGE, HOUR_S, PRIVATE, TEST_S, daemon, lost_and_doubled, upstream
 from tests.spools import flip
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 REALM, SOURCE = "xbox", "exchange-xbox"
 FIRST = EDGE - 8 * HOUR_S
@@ -95,7 +95,7 @@ async def test_the_good_part_is_kept_the_rest_is_fetched_again_or_booked_as_a_ga
 
             assert lost_and_doubled(expected, await ledgerd.sql(BRONZE.format(realm=REALM))) == ([], [])
             assert await ledgerd.sql(GAPS) == gaps
-            assert (await ledgerd.status())["state"] == "ok"
+            await ledgerd.well()
             assert list((ledgerd.data_dir / "spool" / "bad").iterdir())
             assert await ledgerd.stop() == 0
 

@@ -6,10 +6,10 @@ import pytest
 
 from ledgerd.etl.plan import EXCHANGE
 from ledgerd.etl.runner import load_steps
-from tests.daemon import EDGE, NOT_DATA, REFINED, command, daemon, upstream
+from tests.daemon import EDGE, NOT_DATA, REFINED, TEST_S, command, daemon, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(110)
+pytestmark = pytest.mark.timeout(2 * TEST_S)
 
 REALM, SOURCE = "xbox", "exchange-xbox"
 HOURS = 2
@@ -32,7 +32,7 @@ async def tables(ledgerd):
 
 
 async def test_killed_between_any_two_statements_and_run_twice_the_tables_are_equal():
-    settings = {"realms": [{"name": REALM}], "spool__batch_pages_max": BATCH_PAGES, "spool__seal_after_s": 30.0}
+    settings = {"realms": [{"name": REALM}], "spool__batch_pages_max": BATCH_PAGES, "spool__seal_after_s": 3600.0}
     async with upstream(HOURS) as exchange:
         async with daemon(exchange.url, **settings) as calm:
             await calm.start()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.daemon import BRONZE, EDGE, HOUR_S, daemon, lost_and_doubled, upstream
+from tests.daemon import BRONZE, EDGE, HOUR_S, TEST_S, daemon, lost_and_doubled, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 REALM, SOURCE = "xbox", "exchange-xbox"
 GAPS = "SELECT toUInt32(gap_from), toUInt32(gap_to) FROM bronze_gaps ORDER BY gap_from"

@@ -26,7 +26,7 @@ from ledgerd.store.migrate import Migrator
 from ledgerd.supervise import Heart
 from ledgerd.upstream.body import UnreadableBody, decode
 from ledgerd.upstream.client import Answer
-from tests.daemon import BRONZE, EDGE, HOUR_S, daemon, lost_and_doubled, upstream
+from tests.daemon import BRONZE, EDGE, HOUR_S, TEST_S, daemon, lost_and_doubled, upstream
 
 pytest.importorskip("chdb")
 
@@ -171,7 +171,7 @@ async def bench(tmp_path):
     await engine.close()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(TEST_S)
 async def test_each_of_500_is_taken_or_quarantined_the_counts_add_up_and_memory_stays(bench, tmp_path):
     rng = random.Random(7)
     ids = tmp_path / "few.tsv"
@@ -228,12 +228,12 @@ SPOILT = ("lone_surrogate", "missing_field", "huge_number", "negative_number")
 """Each of these costs one market, which is then in quarantine."""
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(TEST_S)
 async def test_the_daemon_outlives_them_and_books_every_request():
     async with upstream(12) as exchange, daemon(exchange.url, realms=[{"name": REALM}]) as ledgerd:
         await exchange.post("faults", list(ORDERED))
         await ledgerd.start()
-        await ledgerd.caught_up(SOURCE, EDGE, within_s=60)
+        await ledgerd.caught_up(SOURCE, EDGE)
         expected = await exchange.rows(REALM)
         stored = await ledgerd.sql(BRONZE.format(realm=REALM))
         lost, doubled = lost_and_doubled(expected, stored)
@@ -246,5 +246,10 @@ async def test_the_daemon_outlives_them_and_books_every_request():
         await ledgerd.start()
         await ledgerd.caught_up(SOURCE, EDGE + HOUR_S)
         asked = [answer for answer in await exchange.answers() if answer["hour"] is not None and answer["hour"] < EDGE]
-        told = await ledgerd.sql(f"SELECT count() FROM bronze_requests WHERE toUInt32OrZero(cursor) < {EDGE}")
-        assert told == [(len(asked),)]
+        told = f"SELECT count() FROM bronze_requests WHERE toUInt32OrZero(cursor) < {EDGE}"
+
+        async def is_booked():
+            return (await ledgerd.sql(told))[0][0] >= len(asked)
+
+        await ledgerd.wait("every request to be booked", is_booked)
+        assert await ledgerd.sql(told) == [(len(asked),)]

@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from ledgerd.clock import SystemClock
-from tests.daemon import command, daemon, upstream
+from tests.daemon import TEST_S, command, daemon, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(3 * TEST_S)
 
 KILLS = int(os.environ.get("LEDGERD_ETL_KILLS", "6"))
 """50 for the figures of the record."""
@@ -57,7 +57,7 @@ async def harvested(ledgerd):
         return all((await ledgerd.sql(enough))[0])
 
     await ledgerd.start()
-    await ledgerd.wait("bronze to be full enough", is_full, 90)
+    await ledgerd.wait("bronze to be full enough", is_full)
     assert await ledgerd.stop() == 0
 
 

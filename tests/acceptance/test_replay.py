@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.daemon import BRONZE, HOUR_S, daemon, lost_and_doubled, true_rows, upstream
+from tests.daemon import BRONZE, HOUR_S, TEST_S, daemon, lost_and_doubled, true_rows, upstream
 
 pytest.importorskip("chdb")
 
@@ -17,7 +17,7 @@ HOURS = {
     for realm in ("poe2", "pc")
 }
 pytestmark = [
-    pytest.mark.timeout(90),
+    pytest.mark.timeout(TEST_S),
     pytest.mark.skipif(not (HOURS["poe2"] and HOURS["pc"]), reason=f"no recorded hours in {RECORDED}"),
 ]
 MARKETS = {"poe2": 5_502, "pc": 25}

@@ -12,11 +12,11 @@ import ledgerd.app
 from ledgerd.clock import SystemClock
 from ledgerd.config.load import load
 from tests.acceptance.test_back_pressure import Moody, NoSignals, is_degraded, until
-from tests.daemon import daemon, upstream
+from tests.daemon import TEST_S, daemon, upstream
 from tests.spools import failing
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 SOURCE = "river-pc"
 REALMS = [{"name": "pc", "exchange": False, "river": True}]

@@ -29,7 +29,7 @@ from ledgerd.store.migrate import Migrator
 from ledgerd.supervise import Heart
 from ledgerd.upstream.body import UnreadableBody, decode
 from ledgerd.upstream.client import Answer
-from tests.daemon import EDGE
+from tests.daemon import EDGE, TEST_S
 
 pytest.importorskip("chdb")
 
@@ -191,7 +191,7 @@ async def bench(tmp_path):
     await engine.close()
 
 
-@pytest.mark.timeout(60 + HOSTILE // 5)
+@pytest.mark.timeout(TEST_S + HOSTILE)
 async def test_each_change_of_a_hostile_page_is_counted_or_the_page_is_whole_in_quarantine(bench):
     rng = random.Random(7)
     seen, taken, warm_kib = Counter(), [], 0

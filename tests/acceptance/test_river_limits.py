@@ -12,10 +12,10 @@ from ledgerd.harvest.harvest import THROTTLE_FILE
 from ledgerd.sim.river import policy_of
 from tests.acceptance.test_back_pressure import until
 from tests.acceptance.test_river_back_pressure import PAGES, app_on_a_moody_engine
-from tests.daemon import daemon, upstream
+from tests.daemon import TEST_S, daemon, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 POLICY = policy_of("pc")
 REALMS = [{"name": "pc", "exchange": False, "river": True}]

@@ -9,14 +9,14 @@ import orjson
 import pytest
 
 from ledgerd.harvest.lanes import PRIVATE_LEAGUE
-from tests.daemon import daemon, upstream
+from tests.daemon import TEST_S, daemon, upstream
 
 pytest.importorskip("chdb")
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data" / "river"
 PAGES = sorted(RECORDED.glob("page-*.json.gz"))
 pytestmark = [
-    pytest.mark.timeout(60),
+    pytest.mark.timeout(TEST_S),
     pytest.mark.skipif(not PAGES, reason=f"no recorded pages in {RECORDED}"),
 ]
 RIVER = {"name": "pc", "exchange": False, "river": True, "river_from": "oldest"}
@@ -44,9 +44,9 @@ async def test_every_recorded_change_is_in_bronze_value_for_value():
             return source["state"] == "live" and source["pages_behind"] == 0
 
         await ledgerd.wait("the end of the recorded river", is_live)
+        await ledgerd.still()
         rows = await ledgerd.sql("SELECT payload, item_count, account, stash_name, league FROM bronze_raw_stashes")
         got = [orjson.loads(payload) for payload, *_ in rows]
-        await ledgerd.still()
         verdict = await ledgerd.river_verdict(stand_in)
 
         assert Counter(map(canonical, got)) == Counter(map(canonical, true))

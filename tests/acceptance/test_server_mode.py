@@ -10,10 +10,11 @@ import orjson
 import pytest
 
 from ledgerd.errors import LedgerdError
-from tests.daemon import BRONZE, EDGE, HOUR_S, NOT_DATA, REFINED, Daemon, daemon, lost_and_doubled, upstream
+from tests.daemon import BRONZE, EDGE, HOUR_S, NOT_DATA, REFINED, TEST_S, Daemon, daemon, lost_and_doubled, upstream
 from tests.store.front_process import FrontProcess, server_engine
 
 pytest.importorskip("chdb")
+pytestmark = pytest.mark.timeout(TEST_S)
 
 REALM, SOURCE = "pc", "exchange-pc"
 DATABASE = "poe_trade"
@@ -21,6 +22,8 @@ ROUNDS = int(os.environ.get("LEDGERD_SERVER_ROUNDS", "1"))
 """Of each, two kills, one hang and two cut connections; 10 for the figures of the record."""
 SEED = int(os.environ.get("LEDGERD_CRASH_SEED", "1"))
 HOURS_A_ROUND = 3
+LEVEL_S = 30.0
+"""How soon after a short trouble all is as it was; a long one is waited out at intervals as long as itself."""
 DONE = f"""
     SELECT
         (SELECT max(toUInt32OrZero(next_cursor)) FROM bronze_ingest_checkpoints WHERE source = '{SOURCE}'),
@@ -90,7 +93,6 @@ async def tables(ledgerd, realm=REALM):
     return {name: sorted(await ledgerd.sql(query), key=repr) for name, query in queries.items()}
 
 
-@pytest.mark.timeout(180)
 async def test_a_server_ends_up_with_the_very_rows_of_the_embedded_engine(front):
     async with upstream(12, currencies=None) as exchange:
         async with daemon(exchange.url) as embedded:
@@ -113,7 +115,6 @@ async def test_a_server_ends_up_with_the_very_rows_of_the_embedded_engine(front)
     print(f"\n{sum(map(len, found.values()))} rows equal in {len(found)} tables; {memory_mib:.0f} MiB at most")
 
 
-@pytest.mark.timeout(180)
 async def test_a_river_lands_on_a_server_exactly_once(front):
     async with upstream(2) as exchange:
         await exchange.lift_limits()
@@ -124,7 +125,7 @@ async def test_a_river_lands_on_a_server_exactly_once(front):
                 [(pages,)] = await ledgerd.sql("SELECT sum(pages) FROM bronze_ingest_checkpoints")
                 return pages >= 20
 
-            await ledgerd.wait("twenty pages", has_pages, 60)
+            await ledgerd.wait("twenty pages", has_pages)
             await ledgerd.still()
             verdict = await ledgerd.river_verdict(exchange)
 
@@ -133,7 +134,7 @@ async def test_a_river_lands_on_a_server_exactly_once(front):
             assert await ledgerd.stop() == 0
 
 
-@pytest.mark.timeout(120 + 60 * ROUNDS)
+@pytest.mark.timeout(TEST_S + 300 * ROUNDS)
 async def test_a_server_that_is_killed_hung_or_cut_off_under_ingest_loses_nothing(front, capsys):
     rng = random.Random(SEED)
     troubles = ["kill"] * 2 * ROUNDS + ["hang"] * ROUNDS + ["cut"] * 2 * ROUNDS
@@ -146,10 +147,13 @@ async def test_a_server_that_is_killed_hung_or_cut_off_under_ingest_loses_nothin
             await exchange.post("edge", {"advance": HOURS_A_ROUND})
             edge += HOURS_A_ROUND * HOUR_S
             await asyncio.sleep(rng.uniform(0, 0.5))
-            await TROUBLES[trouble](front, rng)
             began_s = time.monotonic()
-            await ledgerd.caught_up(SOURCE, edge, within_s=60)
-            worst_s = max(worst_s, time.monotonic() - began_s)
+            await TROUBLES[trouble](front, rng)
+            over_s = time.monotonic()
+            await ledgerd.caught_up(SOURCE, edge)
+            took_s = time.monotonic() - over_s
+            worst_s = max(worst_s, took_s)
+            assert took_s <= max(LEVEL_S, 3 * (over_s - began_s)), trouble
         stored, expected = await ledgerd.sql(BRONZE.format(realm=REALM)), await exchange.rows(REALM)
         missing, extra = lost_and_doubled(expected, stored)
         with capsys.disabled():
@@ -158,11 +162,9 @@ async def test_a_server_that_is_killed_hung_or_cut_off_under_ingest_loses_nothin
             print(f"caught up after at most {worst_s:.1f} s")
 
         assert (missing, extra) == ([], [])
-        assert worst_s <= 30
         assert await ledgerd.stop() == 0
 
 
-@pytest.mark.timeout(180)
 async def test_a_second_harvester_stands_by_and_takes_over_when_the_first_is_gone(front):
     async with upstream(2) as exchange, on_server(exchange, front) as first, on_server(exchange, front) as second:
         await first.start()
@@ -185,7 +187,6 @@ async def test_a_second_harvester_stands_by_and_takes_over_when_the_first_is_gon
         assert await second.stop() == 0
 
 
-@pytest.mark.timeout(120)
 async def test_roles_apart_share_one_server(front):
     alone = {"roles__harvest": False, "roles__etl": False, "roles__api": False}
     async with (

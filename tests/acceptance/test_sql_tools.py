@@ -8,10 +8,10 @@ import aiohttp
 import clickhouse_connect
 import pytest
 
-from tests.daemon import EDGE, daemon, upstream
+from tests.daemon import EDGE, TEST_S, daemon, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 TOKEN = "what-only-the-tool-knows"
 GOLD = "SELECT currency, chaos_value, hour FROM gold_currency_snapshot WHERE realm = {realm:String} ORDER BY ALL"
@@ -19,7 +19,7 @@ ENDLESS = "SELECT count() FROM system.numbers"
 
 
 def public_port(ledgerd):
-    return int(re.findall(r"http://127\.0\.0\.1:(\d+)", ledgerd.said())[-1])
+    return int(re.findall(r"is ready: http://127\.0\.0\.1:(\d+)/", ledgerd.log.read_text())[-1])
 
 
 def frame_of(port):

@@ -3,11 +3,11 @@
 import aiohttp
 import pytest
 
-from tests.daemon import daemon, upstream
+from tests.daemon import TEST_S, daemon, upstream
 from tests.simriver import AGENT, CLIENT, GRANT
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 REALMS = [{"name": "pc", "exchange": False, "river": True}]
 REQUESTS = 8

@@ -5,10 +5,10 @@ import signal
 import pytest
 
 from ledgerd.failpoint import POINTS
-from tests.daemon import BRONZE, EDGE, daemon, lost_and_doubled, upstream
+from tests.daemon import BRONZE, EDGE, TEST_S, daemon, lost_and_doubled, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 REALM, SOURCE = "xbox", "exchange-xbox"
 HOURS = 8

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.crash.carrying import STASHES_A_PAGE
-from tests.daemon import ROOT
+from tests.daemon import ROOT, TEST_S
 
 pytest.importorskip("chdb")
+pytestmark = pytest.mark.timeout(TEST_S)
 
 PAGES = 4
 MIDNIGHT_S = time.time() // 86_400 * 86_400

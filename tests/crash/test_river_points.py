@@ -5,10 +5,10 @@ import signal
 import pytest
 
 from ledgerd.failpoint import POINTS
-from tests.daemon import daemon, upstream
+from tests.daemon import TEST_S, daemon, upstream
 
 pytest.importorskip("chdb")
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(TEST_S)
 
 PASSINGS = {
     "request_sent": 9,

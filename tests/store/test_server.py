@@ -19,6 +19,8 @@ from ledgerd.store.server import CONNECT_S, MARGIN_S, STOP_S
 from tests.clocks import ManualClock
 from tests.store.front_process import FrontProcess, server, server_engine
 
+LATE_S = 4.0
+"""How much later than a limit a slow machine may notice that it is over."""
 TABLE = (
     "CREATE TABLE t (n UInt64, s String) ENGINE = MergeTree ORDER BY n "
     "SETTINGS non_replicated_deduplication_window = 100"
@@ -221,7 +223,7 @@ async def test_a_certificate_nobody_vouches_for_is_not_trusted(locked_front):
         await engine.open()
 
 
-@pytest.mark.parametrize("order", ["garbage", "cut", "refuse", "hang", "slow 5"])
+@pytest.mark.parametrize("order", ["garbage", "cut", "refuse", "hang", "slow 10"])
 async def test_a_server_that_misbehaves_is_unavailable_for_a_while_only(engine, front, order):
     if order == "refuse":
         await engine.close()
@@ -235,7 +237,7 @@ async def test_a_server_that_misbehaves_is_unavailable_for_a_while_only(engine, 
     took_s = time.monotonic() - started_s
     front.order("well")
 
-    assert took_s < 0.3 + MARGIN_S + STOP_S + 0.5
+    assert took_s < 0.3 + MARGIN_S + STOP_S + LATE_S
     assert await engine.rows("SELECT count() FROM numbers(10)") == [(10,)]
 
 
@@ -255,7 +257,7 @@ async def test_a_frozen_server_costs_bounded_time_and_is_used_again_when_it_thaw
     own_front.thaw()
 
     assert [type(one) for one in ended] == [StoreUnavailable] * 8
-    assert took_s < 0.5 + MARGIN_S + STOP_S + 1
+    assert took_s < 0.5 + MARGIN_S + STOP_S + LATE_S
     assert await engine.rows("SELECT 1") == [(1,)]
     await engine.close()
 
@@ -267,7 +269,7 @@ async def test_opening_a_frozen_server_gives_up(own_front):
     with pytest.raises(CannotStart, match=f"no answer for {CONNECT_S:g} s"):
         await engine.open()
 
-    assert time.monotonic() - started_s < CONNECT_S + 2
+    assert time.monotonic() - started_s < CONNECT_S + LATE_S
 
 
 async def test_a_server_killed_in_the_middle_of_inserts_loses_and_doubles_nothing(own_front):

@@ -91,6 +91,8 @@ BOUNDED = {
 }
 """Endless or huge, and the number of the error; None where time or memory may run out first."""
 NARROW = Sql(enabled=True, rows_max=100, bytes_max=1_000_000, timeout_s=1.0, memory_bytes_max=100_000_000)
+PATIENT = NARROW.model_copy(update={"timeout_s": 30.0})
+"""For what must meet another limit than that of its time, on a slow machine, too."""
 CH = "X-ClickHouse-"
 
 
@@ -284,15 +286,19 @@ async def test_no_hostile_text_runs_and_the_engine_is_unharmed(open_door, tmp_pa
 
 @pytest.mark.parametrize("sql", BOUNDED)
 async def test_what_is_endless_or_huge_is_bounded(narrow_door, sql):
+    if BOUNDED[sql] in {241, 396}:
+        narrow_door.rules = PATIENT
     answer = await narrow_door.client.post("/sql", data=sql)
     code = int(answer.headers[f"{CH}Exception-Code"])
 
     assert answer.status in {400, 408}
     assert code == BOUNDED[sql] or (BOUNDED[sql] is None and code in {159, 241, 306, 396})
+    narrow_door.rules = PATIENT
     assert await (await narrow_door.ask("SELECT 1")).text() == "1\n"
 
 
 async def test_a_client_may_narrow_the_limits_and_not_widen_them(narrow_door):
+    narrow_door.rules = PATIENT
     await narrow_door.refused(400, 396, "SELECT number FROM numbers(50)", params={"max_result_rows": "5"})
     await narrow_door.refused(400, 396, "SELECT number FROM numbers(500)", params={"max_result_rows": "1000000"})
     await narrow_door.refused(400, 396, "SELECT number FROM numbers(500)", params={"max_result_rows": "0"})
@@ -371,7 +377,7 @@ async def test_while_all_turns_are_taken_the_next_is_told_to_come_again(open_doo
     monkeypatch.setattr(turns, "WAIT_S", 0.05)
     open_door.rules = Sql(enabled=True, queries_max=1, timeout_s=20.0)
     slow = asyncio.create_task(
-        open_door.client.post("/sql", data="SELECT count() FROM system.numbers", params={"max_execution_time": "2"})
+        open_door.client.post("/sql", data="SELECT count() FROM system.numbers", params={"max_execution_time": "5"})
     )
     await until_running(open_door.engine)
 
@@ -400,11 +406,10 @@ async def test_too_many_that_wait_are_sent_away_at_once(open_door, monkeypatch):
 
 async def until_running(engine):
     """Wait for a query of somebody else to be under way."""
-    for _ in range(200):
-        if await engine.rows("SELECT count() FROM system.processes WHERE query LIKE '%system.numbers%'") > [(1,)]:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never began")
+    count = "SELECT count() FROM system.processes WHERE query LIKE '%system.numbers%'"
+    async with asyncio.timeout(30):
+        while await engine.rows(count) <= [(1,)]:  # noqa: ASYNC110  the engine announces no beginning
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -617,7 +622,7 @@ PARAMS = st.dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(sql=GARBAGE, params=PARAMS, is_form=st.booleans())
 async def test_garbage_is_answered_and_never_as_a_fault_of_ours(open_door, sql, params, is_form):
     body = sql.encode(errors="replace")
