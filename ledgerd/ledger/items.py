@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
@@ -264,6 +264,8 @@ class ItemSnapshot:
     """Their words, for `search`."""
     popularity: Places
     """By place, how many items have more listings; among equals, more turnover."""
+    _exact: Mapping[str, int]
+    """The place of each key."""
     _hashes: NDArray[np.int64]
     """Of the folded keys, in their own order; and the place of each."""
     _places: Places
@@ -283,6 +285,9 @@ class ItemSnapshot:
         columns = Columns(**texts, **numbers)
         hashes = np.concatenate([np.empty(0, np.int64), *(part.hashes for part in parts)])
         by_hash = np.argsort(hashes, kind="stable").astype(np.int32)
+        exact: dict[str, int] = {}
+        for part in parts:  # piece by piece: the loop waits for each
+            exact.update(zip(part.texts["key"], count(len(exact)), strict=False))
         return cls(
             realm,
             league,
@@ -293,6 +298,7 @@ class ItemSnapshot:
             columns,
             Index(map(_entry, columns.key)),
             _popularity(columns),
+            exact,
             hashes[by_hash],
             by_hash,
         )
@@ -303,8 +309,8 @@ class ItemSnapshot:
 
     def find(self, key: str) -> int | None:
         """The place of the item of that key, written exactly or in any case; None if there is none."""
-        place = bisect_left(self.columns.key, key)
-        if self.columns.key[place : place + 1] == [key]:
+        place = self._exact.get(key)
+        if place is not None:
             return place
         folded = key.casefold()
         first = int(np.searchsorted(self._hashes, hash(folded)))

@@ -37,8 +37,8 @@ from ledgerd.web.rows import KEPT, Kept
 BODY_BYTES_MAX = 1 << 20
 """Bounds what a client may send; a thousand item keys are 100 KB."""
 ENDPOINTS: tuple[Endpoint, ...] = (
-    *currency.ENDPOINTS,
     *items.ENDPOINTS,
+    *currency.ENDPOINTS,
     *history.ENDPOINTS,
     *item_history.ENDPOINTS,
     *item_listings.ENDPOINTS,

@@ -1,10 +1,16 @@
 """What every request passes on its way in and every answer on its way out."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from email.utils import formatdate
+from functools import lru_cache
 
 from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
 
 from ledgerd.web.answers import problem, problem_of
+from ledgerd.web.copies import CACHE
 from ledgerd.web.encoding import LEAST_BYTES, pack
 from ledgerd.web.endpoint import Endpoint, Guard
 from ledgerd.web.onepath import OnePath
@@ -29,6 +35,46 @@ API = "/v1/"
 KEYED = "/v1/throttle"
 """Below this no page of another origin may ask, whatever key it found."""
 
+_READY_HEADERS = {**OPEN, "Content-Type": "application/json", "Cache-Control": CACHE}
+_FIRST_LINES = "\r\n".join(
+    ["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in _READY_HEADERS.items())]
+).encode()
+
+
+class Ready(web.StreamResponse):
+    """A 200 written in one piece, headers and all: aiohttp's way, header by header, costs what finding a price does.
+
+    JSON that any page may read and a client keep; ``etag`` and ``body`` are not looked at.
+    """
+
+    def __init__(self, etag: str, body: bytes) -> None:
+        super().__init__()
+        self._etag, self._content = etag.encode(), body
+        self._is_kept_alive = False
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection stays open after it."""
+        return self._is_kept_alive
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
+        """Write all of it; HEAD gets no body."""
+        self._is_kept_alive = request.keep_alive
+        connection = b""
+        if not self._is_kept_alive:
+            connection = b"Connection: close\r\n"
+        elif request.version != HttpVersion11:
+            connection = b"Connection: keep-alive\r\n"
+        head = b"%b\r\nETag: %b\r\nContent-Length: %d\r\nDate: %b\r\n%b\r\n" % (
+            _FIRST_LINES, self._etag, len(self._content), _date(int(time.time())), connection,
+        )  # fmt: skip
+        writer = request.writer
+        await writer.write_eof(head if request.method == "HEAD" else head + self._content)
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to write."""
+
 
 def edged(
     serve: Callable[..., Awaitable[web.StreamResponse]], query: type | None = None, guard: Guard | None = None
@@ -50,6 +96,8 @@ def edged(
                 response = await serve(request, NOTHING if is_bare else read(query, request.query))
         except Exception as error:  # noqa: BLE001  the edge of one request: aiohttp would answer it in HTML and no event
             response = problem_of(request, error)
+        if isinstance(response, Ready):
+            return response
         if isinstance(response, web.Response):
             response.headers.update(headers_of(request.path))
             if isinstance(response.body, bytes) and len(response.body) >= LEAST_BYTES:
@@ -107,3 +155,9 @@ def headers_of(path: str) -> Mapping[str, str]:
 def is_open(path: str) -> bool:
     """True if any page may read what is there."""
     return path.startswith(API) and not path.startswith(KEYED)
+
+
+@lru_cache(maxsize=1)
+def _date(now_s: int) -> bytes:
+    """The second as HTTP has it."""
+    return formatdate(now_s, usegmt=True).encode()

@@ -23,19 +23,19 @@ class OnePath(web.DynamicResource):
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """Who answers, if anybody here does; and the methods there are for the path, if it is one of these."""
-        parts = request.rel_url.path_safe.split("/", _PARTS - 1)
+        path = request.rel_url.path_safe
+        parts = path.split("/", _PARTS - 1)
         if len(parts) < _PARTS or parts[4] != self._word or parts[1] != "v1":
             return None, set()
-        _, _, realm, league, _, name = parts
+        _, _, realm, league, _, name = map(_whole, parts) if "%" in path else parts
         if not (realm and league and name) or name.endswith(BELOW):
             return None, set()
         route = self._methods.get(request.method)
         if route is None:
             return None, set(self._methods)
-        found = {"realm": _whole(realm), "league": _whole(league), self._last: _whole(name)}
-        return web.UrlMappingMatchInfo(found, route), set()
+        return web.UrlMappingMatchInfo({"realm": realm, "league": league, self._last: name}, route), set()
 
 
 def _whole(part: str) -> str:
     """A part of a path as it was before yarl told its own slashes and percent signs apart from the path's."""
-    return part.replace("%2F", "/").replace("%25", "%") if "%" in part else part
+    return part.replace("%2F", "/").replace("%25", "%")
